@@ -1,0 +1,90 @@
+"""What torch runs on: device, precision, seeds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+# Only user-supplied modules draw from torch's global generator; one at a time,
+# or two fits in two threads would take each other's numbers.
+_GLOBAL_GENERATOR_LOCK = threading.Lock()
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Turn the parameter `device` into a torch device that is there.
+
+    Parameters
+    ----------
+    device : "auto", str or torch.device
+        "auto" takes the accelerator that torch finds (CUDA, MPS, XPU), or else
+        the CPU.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the device or cannot use it here.
+    """
+    if isinstance(device, str) and device == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator if accelerator is not None else torch.device("cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    # torch raises AssertionError for a backend it was not compiled with.
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device={str(device)!r} cannot be used here; "
+            f"use 'auto', 'cpu' or a device torch finds. torch says: {error}"
+        ) from error
+    if resolved.type == "meta":
+        raise ValueError("device='meta' holds no values; use 'auto', 'cpu' or an accelerator.")
+    return resolved
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """Turn the parameter `precision` into the dtype that training computes in.
+
+    "auto" takes bfloat16 where the hardware multiplies it natively (CPUs with
+    AVX512-BF16 or AMX, CUDA from compute capability 8.0), or else float32.
+    """
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    if device.type == "cpu":
+        can = torch.cpu.get_capabilities()
+        native = bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+    else:
+        native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.bfloat16 if native else torch.float32
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64, or float32 on MPS, which has no wider type."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+@contextmanager
+def own_torch_state() -> Iterator[None]:
+    """Shield a block from what a caller may have set for the current thread.
+
+    Whoever fits or scores in inference mode, without gradients, inside autocast
+    or with another default device gets the same result.
+    """
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.device("cpu"),
+        torch.autocast("cpu", enabled=False),
+    ):
+        yield
+
+
+@contextmanager
+def global_generator_seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generator for the block and restore it afterwards."""
+    with _GLOBAL_GENERATOR_LOCK, torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would reseed the accelerators as well.
+        torch.default_generator.manual_seed(seed)
+        yield

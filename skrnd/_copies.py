@@ -1,0 +1,122 @@
+"""Which copies of the training images there are: blurred ones and turned ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from ._strength import choose_strength
+from .blur import BaseBlur, DCTBlur, GaussianBlur, SVDBlur
+
+BLURS: dict[str, type[BaseBlur]] = {
+    "svd": SVDBlur,
+    "dct": DCTBlur,
+    "gaussian": GaussianBlur,
+}
+
+
+def make_blurs(k: Any, blur: Any, geometry: Any, images: np.ndarray) -> tuple[list[Any], Any]:
+    """Turn the parameters of the detector into one transformer for each copy.
+
+    Parameters
+    ----------
+    k, blur, geometry
+        As the detector was given them.
+    images : ndarray of shape (n, C, H, W)
+        Standardised training images.
+
+    Returns
+    -------
+    blurs : list of transformers
+        Fitted, in the order of the copies.
+    k_ : number, list of numbers or None
+        The strengths that came to be used.
+    """
+    is_auto = isinstance(k, str)
+    several = not is_auto and np.ndim(k) > 0
+    given = list(k) if several else [k]
+    if not given:
+        raise ValueError("k is empty; pass at least one strength, or blur=None for no blur.")
+    named = _as_list(blur)
+    blurs: list[Any] = []
+    used: list[Any] = []
+    for one in named:
+        strengths = given
+        if isinstance(one, str):
+            if is_auto:
+                strengths = [_choose(one, images)]
+            blurs += [_named_blur(one)(strength) for strength in strengths]
+        elif not is_auto and "k" in _params(one):
+            blurs += [clone(one).set_params(k=strength) for strength in strengths]
+        else:
+            strengths = []
+            blurs.append(clone(one))
+        used += strengths
+    if named and not is_auto and not used:
+        raise ValueError(
+            f"k={k!r} has no meaning for blur={blur!r}, which has no parameter k; leave k='auto' "
+            "and set the strength of the blur itself, as blur__sigma."
+        )
+    blurs += [clone(one) for one in _as_list(geometry)]
+    for transformer in blurs:
+        if isinstance(transformer, BaseBlur):
+            transformer.set_params(image_shape=None, channel_axis=1)
+        if hasattr(transformer, "set_output"):
+            transformer.set_output(transform="default")
+        transformer.fit(images)
+    if several or len(used) > 1:
+        return blurs, used
+    return blurs, used[0] if used else None
+
+
+def apply_blur(blur: Any, images: np.ndarray) -> np.ndarray:
+    """Make one copy of the training images, of shape (n, C, H, W), float32.
+
+    Raises
+    ------
+    ValueError
+        If the transformer changes the shape, or returns NaN or infinity.
+    """
+    # A transformer that works in place must not blur the originals too.
+    images = images.view()
+    images.flags.writeable = False
+    copy = np.ascontiguousarray(blur.transform(images), dtype=np.float32)
+    if copy.shape != images.shape:
+        raise ValueError(
+            "blur and geometry must keep the shape of the images: "
+            f"{blur} made {copy.shape} of {images.shape}."
+        )
+    if not np.isfinite(copy).all():
+        raise ValueError(f"{blur} returned NaN or infinity.")
+    return copy
+
+
+def _choose(name: str, images: np.ndarray) -> float:
+    """Strength of a blur given by name, by the rule of `choose_strength`."""
+    shorter_side = min(images.shape[-2:])
+    if name == "gaussian":
+        candidates = np.geomspace(0.3, shorter_side / 4, 16).round(2).tolist()
+    else:
+        candidates = list(range(1, shorter_side))
+    return choose_strength(_named_blur(name), candidates, images)
+
+
+def _named_blur(name: str) -> Callable[[Any], BaseBlur]:
+    if name not in BLURS:
+        raise ValueError(f"Unknown blur {name!r}; the blurs with a name are {sorted(BLURS)}.")
+    # Images in here have one layout, whatever X has.
+    return partial(BLURS[name], channel_axis=1)
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _params(transformer: Any) -> dict[str, Any]:
+    return transformer.get_params() if hasattr(transformer, "get_params") else {}

@@ -1,0 +1,512 @@
+"""The novelty detector."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn import get_config
+from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ._backend import own_torch_state, resolve_device, resolve_precision
+from ._copies import BLURS, apply_blur, make_blurs
+from ._distillation import INFERENCE_ROWS, distil, infer, load_pair
+from ._logging import logger, verbosity
+from ._networks import NetworkFactory, build_networks
+from ._threshold import held_out_threshold, training_threshold
+from ._validation import LAYOUT_CONSTRAINTS, inlier_rows, unchanged_on_error, validate_rows
+
+# Share of new normal rows that contamination="auto" lets the threshold call novel.
+_FALSE_ALARM_RATE = 0.05
+
+
+# Standard deviations from the mean beyond which all values are equally novel;
+# the square of an output still has room in float32.
+_FARTHEST = 1e6
+
+
+class SVDRNDDetector(OutlierMixin, BaseEstimator):
+    r"""Novelty detection for images by distilling random networks.
+
+    A predictor network learns to mimic a frozen random network, the target, on
+    the normal images, and other targets on blurred copies of them. On a new
+    image, the error of the mimicry of the first target is its novelty. Without
+    the blurred copies (``blur=None``, plain random network distillation) images
+    smoother than the normal ones are mimicked best of all and pass for normal;
+    with them, the predictor learns that smooth is not normal [1]_.
+
+    Parameters
+    ----------
+    k : "auto", int, float or list of these, default="auto"
+        Strength of the blurs that are named by a string: the K smallest
+        non-zero singular values zeroed by "svd" (an int, or a share of the
+        shorter side in (0, 1)), the highest frequencies dropped by "dct"
+        (likewise), the standard deviation in pixels of "gaussian". Several
+        strengths make several blurred copies, each with its own target. "auto"
+        takes the strength that halves the mean log effective rank of the normal
+        images; `k_` says which. With an estimator as `blur`, a number replaces
+        its parameter `k` and "auto" leaves it as it is.
+    blur : {"svd", "dct", "gaussian"}, transformer, list or None, default="svd"
+        What makes the blurred copies: the blurs of :mod:`skrnd.blur` by name,
+        or any transformer that keeps the shape, a
+        :class:`~sklearn.preprocessing.FunctionTransformer` for instance, or
+        several of them. It is given float32 images of shape (n, C, H, W), in
+        whatever layout X is, with every channel standardised. None trains
+        without copies. Plain rows are never blurred.
+    geometry : transformer, list of transformers or None, default=None
+        Further copies, turned or shifted instead of blurred, under the same
+        conditions.
+    network : {"auto", "resnet34"} or callable, default="auto"
+        Architecture of targets and predictor. "auto" is a compact residual
+        network that adapts to the size of images, and a small perceptron for
+        plain rows. "resnet34" is the paper's, with 512 outputs. A callable is
+        given the shape of one input, (C, H, W) or (n_features,), and returns a
+        new :class:`torch.nn.Module` that maps (n, ...) to (n, n_outputs); it is
+        called once for the predictor and once for each target.
+    n_estimators : "auto" or int, default="auto"
+        Number of independent predictor/target pairs whose errors are averaged.
+        "auto" is 1 for images and 5 for plain rows.
+    max_epochs : "auto" or int, default="auto"
+        Passes over the training rows and their copies. "auto" is 5 for images;
+        for plain rows as many as make 1,500 steps, at most 100.
+    batch_size : int, default=64
+        Rows of one training step, originals and copies mixed.
+    learning_rate : float, default=3e-3
+        Peak of the one-cycle schedule of the Adam optimiser, above 0.
+    contamination : "auto" or float, default="auto"
+        How the threshold is set. "auto" holds `validation_fraction` of the rows
+        out of the training and sets `offset_` so that 5 % of new normal rows
+        are expected to be called novel. A float in (0, 0.5] is scikit-learn's:
+        the share of outliers in the training data; all rows are trained on.
+    validation_fraction : float, default=0.1
+        Share of the rows that ``contamination="auto"`` holds out, in (0, 1).
+    image_shape : tuple of int, default=None
+        Shape of one image, (height, width), (channels, height, width) or
+        (height, width, channels), for X of flat rows. Flat rows without it are
+        plain features: standardised, and not blurred.
+    channel_axis : {"auto", 1, -1}, default="auto"
+        Axis of X that holds the channels of 3-D images: 1 for (n, channels,
+        height, width), -1 for (n, height, width, channels). "auto" takes the
+        end that has one to four entries and refuses to guess when both or
+        neither have.
+    device : str or torch.device, default="auto"
+        Where to compute: "auto" (an accelerator if torch finds one), "cpu",
+        "cuda", "cuda:1", "mps", "xpu".
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of training. "auto" is bfloat16 for images where the hardware multiplies
+        it natively, and float32 otherwise. Scores are always computed in
+        float32.
+    random_state : int, RandomState instance or None, default=None
+        Draws the weights, the order of the rows and the rows held out. Pass an
+        int for the same model at every fit. Global generators are neither used
+        nor changed.
+    verbose : int, default=0
+        1 logs the loss of every epoch, at level INFO, to the logger "skrnd".
+
+    Attributes
+    ----------
+    offset_ : float
+        Threshold: ``decision_function(X) = score_samples(X) - offset_``.
+    k_ : int, float, list or None
+        Strength of the blurs, in the form of `k`; a list if several blurs have
+        one, and None if none has.
+    blurs_ : list of transformers
+        The fitted transformers that made the copies, one for each.
+    loss_curve_ : list of float
+        Mean squared error per standardised output in each epoch, over all
+        copies. 1 is what a constant predictor would have.
+    n_features_in_ : int
+        ``X.shape[1]``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X is a data frame whose names are strings.
+    sample_shape_ : tuple of int
+        ``X.shape[1:]``.
+    input_shape_ : tuple of int
+        What the networks see of a row: (C, H, W) or (n_features,).
+    mean_, scale_ : ndarray of shape (C,) or (n_features,)
+        Mean and standard deviation of each channel or feature.
+    n_estimators_ : int
+        Number of predictor/target pairs.
+    device_ : str
+        Where the networks are.
+    precision_ : str
+        What the predictor was trained in.
+
+    See Also
+    --------
+    skrnd.blur : The blurs as transformers.
+    skrnd.metrics : Figures of merit of a detector.
+    sklearn.ensemble.IsolationForest : For plain rows, without networks.
+
+    Notes
+    -----
+    With :math:`f` the predictor, :math:`g_0, ..., g_b` the targets and
+    :math:`D_1, ..., D_b` the copies of the training set :math:`D_0`, training
+    minimises :math:`\sum_i \sum_{x \in D_i} |f(x) - g_i(x)|^2` and
+    :meth:`score_samples` is minus the mean over the outputs of
+    :math:`(f(x) - g_0(x))^2`. Every target is standardised, output by output,
+    over its copy.
+
+    Novelties that are about as sharp as the normal images and differ in what
+    they show, CIFAR-100 for a detector of CIFAR-10 for instance, are mostly not
+    found.
+
+    References
+    ----------
+    .. [1] Choi and Chung, "Novelty Detection Via Blurring", ICLR 2020,
+       arXiv:1911.11943.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrnd import SVDRNDDetector
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 8, 8))
+    >>> detector = SVDRNDDetector(random_state=0).fit(X)
+    >>> X_new = rng.normal(size=(10, 8, 8))
+    >>> float(np.mean(detector.score_samples(5 * X_new) < detector.offset_))
+    1.0
+    """
+
+    _parameter_constraints: dict = {
+        "k": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, None, closed="neither"),
+            "array-like",
+        ],
+        "blur": [StrOptions(set(BLURS)), HasMethods(["fit", "transform"]), list, tuple, None],
+        "geometry": [HasMethods(["fit", "transform"]), list, tuple, None],
+        "network": [StrOptions({"auto", "resnet34"}), callable],
+        "n_estimators": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        **LAYOUT_CONSTRAINTS,
+        "device": [str, torch.device],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        k: Any = "auto",
+        *,
+        blur: Any = "svd",
+        geometry: Any = None,
+        network: str | NetworkFactory = "auto",
+        n_estimators: str | int = "auto",
+        max_epochs: str | int = "auto",
+        batch_size: int = 64,
+        learning_rate: float = 3e-3,
+        contamination: str | float = "auto",
+        validation_fraction: float = 0.1,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: str | int = "auto",
+        device: str | torch.device = "auto",
+        precision: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.k = k
+        self.blur = blur
+        self.geometry = geometry
+        self.network = network
+        self.n_estimators = n_estimators
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.contamination = contamination
+        self.validation_fraction = validation_fraction
+        self.image_shape = image_shape
+        self.channel_axis = channel_axis
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # -- training ---------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> SVDRNDDetector:
+        """Learn what is normal.
+
+        Parameters
+        ----------
+        X : array-like or tensor
+            Images, (n, H, W), (n, C, H, W) or (n, H, W, C), or rows of shape
+            (n, n_features), of any real dtype.
+        y : array-like of shape (n,), default=None
+            Rows labelled -1, scikit-learn's outlier, are left out. Any other
+            label is ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted detector.
+
+        Raises
+        ------
+        ValueError
+            If X is not finite and real, holds too few rows, has channels that
+            cannot be told or images too small for the networks, if `k` is out of
+            range for the images, if a blur changes their shape, if the device is
+            not there, or if `y` has another length or no normal row.
+        """
+        with unchanged_on_error(self), own_torch_state():
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X: Any, y: Any) -> None:
+        X, layout = validate_rows(self, X, reset=True, ensure_min_samples=2)
+        X = _as_numpy(X)
+        normal = np.flatnonzero(inlier_rows(y, len(X)))
+        if len(normal) < 2:
+            raise ValueError(
+                "y leaves n_samples = 1 normal row; at least 2 are needed, one to train on "
+                "and one to set the threshold."
+            )
+        random_state = check_random_state(self.random_state)
+        generator = torch.Generator(device="cpu")
+        generator.manual_seed(int(random_state.randint(np.iinfo(np.int32).max)))
+        device = resolve_device(self.device)
+        # The matrix products of plain rows are too small to gain from bfloat16.
+        plain = layout is None and self.precision == "auto"
+        precision = resolve_precision("float32" if plain else self.precision, device)
+
+        if self.contamination == "auto":
+            train, held_out = train_test_split(
+                normal, test_size=self.validation_fraction, random_state=random_state
+            )
+        else:
+            train = held_out = normal
+
+        self._layout = layout
+        self.input_shape_ = self.sample_shape_ if layout is None else layout.chw
+        self._learn_scale(X[train])
+        rows = self._standardise(X[train])
+        # Plain rows have nothing to blur.
+        self.blurs_, self.k_ = [], None
+        if layout is not None:
+            self.blurs_, self.k_ = make_blurs(self.k, self.blur, self.geometry, rows)
+        copies = [rows, *(apply_blur(blur, rows) for blur in self.blurs_)]
+        self.n_estimators_ = self._resolve_n_estimators()
+        predictor, targets = build_networks(
+            self.network,
+            self.input_shape_,
+            n_targets=len(copies),
+            n_members=self.n_estimators_,
+            generator=generator,
+        )
+        n_rows = len(rows) * len(copies)
+        max_epochs = self._resolve_max_epochs(math.ceil(n_rows / self.batch_size))
+
+        def on_epoch(epoch: int, loss: float) -> None:
+            logger.info("epoch %d of %d: loss %.4f", epoch, max_epochs, loss)
+
+        with verbosity(self.verbose):
+            self._pair, self.loss_curve_ = distil(
+                predictor,
+                targets,
+                [torch.from_numpy(copy) for copy in copies],
+                device=device,
+                precision=precision,
+                max_epochs=max_epochs,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                generator=generator,
+                on_epoch=on_epoch,
+            )
+        self._architecture = self.network
+        self.device_ = str(device)
+        self.precision_ = str(precision).removeprefix("torch.")
+        scores = self._score_samples(X[held_out])
+        if self.contamination == "auto":
+            self.offset_ = held_out_threshold(scores, _FALSE_ALARM_RATE)
+        else:
+            self.offset_ = training_threshold(scores, self.contamination)
+
+    def _resolve_n_estimators(self) -> int:
+        if self.n_estimators == "auto":
+            return 5 if self._layout is None else 1
+        return int(self.n_estimators)
+
+    def _resolve_max_epochs(self, steps_per_epoch: int) -> int:
+        if self.max_epochs != "auto":
+            return int(self.max_epochs)
+        if self._layout is None:
+            return min(100, math.ceil(1500 / steps_per_epoch))
+        return 5
+
+    # -- inputs of the networks -------------------------------------------
+
+    def _learn_scale(self, X: np.ndarray) -> None:
+        """Mean and standard deviation of each channel or feature, block by block."""
+        scaler = StandardScaler()
+        for rows in gen_batches(len(X), self._block_rows()):
+            values = self._to_inputs(X[rows]).astype(np.float64)
+            if self._layout is not None:
+                values = values.transpose(0, 2, 3, 1).reshape(-1, values.shape[1])
+            scaler.partial_fit(values)
+        self.mean_, self.scale_ = scaler.mean_, scaler.scale_
+
+    def _standardise(self, X: np.ndarray) -> np.ndarray:
+        """Inputs of the networks: (n, C, H, W) or (n, n_features), float32."""
+        per_channel = (-1,) + (1,) * (len(self.input_shape_) - 1)
+        mean, scale = self.mean_.reshape(per_channel), self.scale_.reshape(per_channel)
+        inputs = np.empty((len(X), *self.input_shape_), dtype=np.float32)
+        for rows in gen_batches(len(X), self._block_rows()):
+            standardised = (self._to_inputs(X[rows]) - mean) / scale
+            inputs[rows] = np.clip(standardised, -_FARTHEST, _FARTHEST)
+        return inputs
+
+    def _to_inputs(self, X: np.ndarray) -> np.ndarray:
+        return X if self._layout is None else self._layout.to_nchw(X)
+
+    def _block_rows(self) -> int:
+        """Rows of float64 inputs, with two temporaries, in scikit-learn's working memory."""
+        row_bytes = 3 * 8 * math.prod(self.input_shape_)
+        blocks = int(get_config()["working_memory"] * 2**20) // (row_bytes * INFERENCE_ROWS)
+        return max(1, blocks) * INFERENCE_ROWS
+
+    # -- verdicts ---------------------------------------------------------
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Minus the novelty of each row.
+
+        Parameters
+        ----------
+        X : array-like or tensor
+            Images or rows of the shape seen in `fit`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n,), float64
+            Minus the mean squared difference of predictor and target over the
+            standardised outputs; at most 0, and the larger the more normal.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If the rows have another shape than in `fit`, or are not finite.
+        """
+        check_is_fitted(self)
+        X, _ = validate_rows(self, X, reset=False)
+        with own_torch_state():
+            return self._score_samples(_as_numpy(X))
+
+    def _score_samples(self, X: np.ndarray) -> np.ndarray:
+        device = torch.device(self.device_)
+        min_rows = INFERENCE_ROWS if self._layout is None else 2
+        scores = np.empty(len(X))
+        for rows in gen_batches(len(X), self._block_rows()):
+            inputs = self._standardise(X[rows])
+            errors = infer(self._pair, torch.from_numpy(inputs), device, min_rows=min_rows)
+            scores[rows] = -errors.cpu().numpy()
+        return scores
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Score of each row above the threshold.
+
+        Parameters
+        ----------
+        X : array-like or tensor
+            Images or rows of the shape seen in `fit`.
+
+        Returns
+        -------
+        decision : ndarray of shape (n,), float64
+            ``score_samples(X) - offset_``: negative for novel rows.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Tell normal rows from novel ones.
+
+        Parameters
+        ----------
+        X : array-like or tensor
+            Images or rows of the shape seen in `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n,), int
+            1 for normal, -1 for novel.
+        """
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
+        """Fit to X, with the rows that `y` labels -1 left out, and label all of X.
+
+        Parameters
+        ----------
+        X : array-like or tensor
+            Images or rows, as in `fit`.
+        y : array-like of shape (n,), default=None
+            Rows labelled -1 are left out of the training.
+
+        Returns
+        -------
+        labels : ndarray of shape (n,), int
+            1 for normal, -1 for novel.
+        """
+        # The mixin's own would drop y and train on the labelled outliers.
+        return self.fit(X, y).predict(X)
+
+    # -- state ------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State with the networks as plain numpy arrays.
+
+        Arrays open on a machine without the device that trained them, and with
+        another torch; joblib can map them from disk.
+        """
+        state = super().__getstate__().copy()
+        if "_pair" in state:
+            weights = state["_pair"].state_dict()
+            state["_pair"] = {name: value.cpu().numpy() for name, value in weights.items()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Rebuild the networks, on the device that is there now."""
+        super().__setstate__(state)
+        if "_pair" in state:
+            try:
+                device = resolve_device(self.device)
+            except ValueError:
+                device = torch.device("cpu")
+            self.device_ = str(device)
+            with own_torch_state():
+                pair = load_pair(
+                    self._architecture,
+                    self.input_shape_,
+                    n_members=self.n_estimators_,
+                    weights=state["_pair"],
+                )
+            self._pair = pair.to(device)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _as_numpy(X: np.ndarray | torch.Tensor) -> np.ndarray:
+    if not isinstance(X, torch.Tensor):
+        return X
+    X = X.cpu()
+    # numpy has no bfloat16; float32 holds all its values.
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()

@@ -1,0 +1,199 @@
+"""Train a predictor to mimic random targets; score rows by how badly it does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from ._backend import widest_float
+from ._networks import NetworkFactory, build_networks
+
+# Rows that go through a network at once where no gradient is kept.
+INFERENCE_ROWS = 256
+
+
+class StandardisedTarget(nn.Module):
+    """A frozen random network whose outputs have mean 0 and variance 1.
+
+    Nearly all the energy of a raw random target is a fixed offset, the same for
+    every image. What sets images apart is in the rest, so each output is
+    centred and scaled over the rows that the target is given in training.
+    """
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, network: nn.Module, n_outputs: int) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False).eval()
+        self.register_buffer("mean", torch.zeros(n_outputs, dtype=torch.float32))
+        self.register_buffer("scale", torch.ones(n_outputs, dtype=torch.float32))
+
+    def standardise(self, raw: torch.Tensor) -> torch.Tensor:
+        """Learn mean and scale from raw outputs, and return these standardised."""
+        wide = raw.to(widest_float(raw.device))
+        mean, scale = wide.mean(0), wide.std(0, correction=0)
+        # An output that never moves says nothing and must not divide by zero.
+        still = scale <= 1e-6 * wide.abs().amax(0)
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(still, 1.0, scale))
+        return (raw - self.mean) / self.scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.network(x) - self.mean) / self.scale
+
+
+class DistilledPair(nn.Module):
+    """A predictor and the target of the unblurred rows; gives each row its error."""
+
+    def __init__(self, predictor: nn.Module, target: StandardisedTarget) -> None:
+        super().__init__()
+        self.predictor = predictor
+        self.target = target
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Mean squared difference over the outputs, one number per row."""
+        return (self.predictor(x) - self.target(x)).square().mean(1)
+
+
+def distil(
+    predictor: nn.Module,
+    targets: Sequence[nn.Module],
+    copies: Sequence[torch.Tensor],
+    *,
+    device: torch.device,
+    precision: torch.dtype,
+    max_epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    generator: torch.Generator,
+    on_epoch: Callable[[int, float], None],
+) -> tuple[DistilledPair, list[float]]:
+    """Train `predictor` to mimic target i on copy i of the training rows.
+
+    Minimises the sum over all copies and rows of ``|f(x) - g_i(x)|^2``
+    (Choi and Chung 2020, section 3) with every target standardised.
+
+    Parameters
+    ----------
+    predictor : module
+        Changed in place.
+    targets : sequence of modules
+        One for each copy, the first for the rows themselves.
+    copies : sequence of tensors of shape (n, ...)
+        float32, on the CPU: the rows, then their blurred copies.
+    device, precision
+        Where, and in which dtype, the predictor is trained.
+    max_epochs, batch_size, learning_rate
+        Passes over all copies, rows of a step (all copies mixed), and the peak
+        of the one-cycle schedule of Adam.
+    generator : torch.Generator
+        On the CPU; orders the rows.
+    on_epoch : callable
+        Called with the number of the epoch, from 1, and its mean loss.
+
+    Returns
+    -------
+    pair : DistilledPair
+        Ready to score.
+    loss_curve : list of float
+        Mean loss per row and output of each epoch.
+    """
+    first, wanted = _targets_of_copies(targets, copies, device)
+    inputs = torch.cat([copy.to(device) for copy in copies])
+    if precision == torch.float32:
+        autocast = torch.autocast(device.type, enabled=False)
+    else:
+        autocast = torch.autocast(device.type, dtype=precision)
+    predictor = predictor.to(device).train()
+    n_steps = math.ceil(len(inputs) / batch_size)
+    optimiser = torch.optim.Adam(predictor.parameters(), lr=learning_rate, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, learning_rate, total_steps=max_epochs * n_steps + 1
+    )
+    loss_curve = []
+    for epoch in range(1, max_epochs + 1):
+        order = torch.randperm(len(inputs), generator=generator).to(device)
+        total = torch.zeros((), dtype=torch.float32, device=device)
+        # Batches of nearly equal size: a last one of a single row would
+        # upset batch normalisation.
+        for rows in order.tensor_split(n_steps):
+            with autocast:
+                predicted = predictor(inputs[rows])
+            loss = (predicted.float() - wanted[rows]).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            total += loss.detach() * len(rows)
+        loss_curve.append(float(total) / len(inputs))
+        on_epoch(epoch, loss_curve[-1])
+    predictor.requires_grad_(False).eval()
+    return DistilledPair(predictor, first), loss_curve
+
+
+def _targets_of_copies(
+    targets: Sequence[nn.Module], copies: Sequence[torch.Tensor], device: torch.device
+) -> tuple[StandardisedTarget, torch.Tensor]:
+    """Standardise each target over its copy; return the first and what all say.
+
+    The targets and their inputs never change, so one pass serves all epochs.
+    """
+    wanted = []
+    for i, (network, copy) in enumerate(zip(targets, copies, strict=True)):
+        raw = infer(network.to(device).eval(), copy, device)
+        target = StandardisedTarget(network, raw.shape[1]).to(device)
+        wanted.append(target.standardise(raw))
+        if i == 0:
+            first = target
+    return first, torch.cat(wanted)
+
+
+def load_pair(
+    network: str | NetworkFactory,
+    input_shape: tuple[int, ...],
+    *,
+    n_members: int,
+    weights: Mapping[str, np.ndarray],
+) -> DistilledPair:
+    """Build a pair again from the arrays of its `state_dict`."""
+    predictor, (target,) = build_networks(
+        network,
+        input_shape,
+        n_targets=1,
+        n_members=n_members,
+        generator=torch.Generator(device="cpu"),
+    )
+    n_outputs = len(weights["target.mean"])
+    pair = DistilledPair(predictor, StandardisedTarget(target, n_outputs))
+    # Copied, since joblib maps arrays read-only and torch has no such tensors.
+    pair.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in weights.items()})
+    return pair.requires_grad_(False).eval()
+
+
+def infer(
+    network: nn.Module,
+    rows: torch.Tensor,
+    device: torch.device,
+    *,
+    min_rows: int = 2,
+) -> torch.Tensor:
+    """Apply a network to rows in float32, in batches.
+
+    A row must get the same answer in any company. Convolutions here do so from
+    two rows on, matrix products only at one fixed number of rows; shorter
+    batches are filled up to `min_rows`.
+    """
+    outputs = []
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        for batch in rows.split(INFERENCE_ROWS):
+            n_missing = min_rows - len(batch)
+            if n_missing > 0:
+                batch = torch.cat([batch, batch[:1].expand(n_missing, *batch.shape[1:])])
+            output = network(batch.to(device))
+            outputs.append(output[: len(output) - max(0, n_missing)])
+    return torch.cat(outputs)

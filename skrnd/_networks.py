@@ -1,0 +1,305 @@
+"""Targets and predictors as torch modules.
+
+A network maps a batch of inputs to a batch of output vectors. The predictor is
+a little deeper than the targets it has to mimic.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import nn
+
+from ._backend import global_generator_seeded
+
+Role = Literal["predictor", "target"]
+NetworkFactory = Callable[[tuple[int, ...]], nn.Module]
+
+# A random target is worth mimicking from about this many pixels a side on.
+MIN_SIDE = 4
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut, with no activation after the sum."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(n_out)
+        self.conv2 = nn.Conv2d(n_out, n_out, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(n_out)
+        if stride == 1 and n_in == n_out:
+            self.shortcut: nn.Module = nn.Identity()
+        else:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out)
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(self.norm1(self.conv1(x)))
+        return self.norm2(self.conv2(y)) + self.shortcut(x)
+
+
+class ResidualNetwork(nn.Sequential):
+    """A residual network that ends in globally averaged features.
+
+    Parameters
+    ----------
+    n_channels : int
+        Channels of the images.
+    stages : list of (width, n_blocks, stride)
+        Blocks of equal width; the first block of a stage has its stride. An
+        activation stands between stages and none after the last.
+    n_halvings : int
+        Convolutions of stride 2 in front of the first stage.
+    """
+
+    def __init__(
+        self, n_channels: int, stages: list[tuple[int, int, int]], n_halvings: int = 0
+    ) -> None:
+        width = stages[0][0]
+        layers: list[nn.Module] = []
+        for stride in (2,) * n_halvings + (1,):
+            layers += [
+                nn.Conv2d(n_channels, width, 3, stride, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+            ]
+            n_channels = width
+            if stride == 2:
+                layers.append(nn.ReLU())
+        for stage_width, n_blocks, stride in stages:
+            layers.append(nn.ReLU())
+            for block in range(n_blocks):
+                layers.append(ResidualBlock(width, stage_width, stride if block == 0 else 1))
+                width = stage_width
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class Ensemble(nn.Module):
+    """Members side by side on the same input, their outputs one after the other.
+
+    The mean squared error over all outputs is then the mean of the members'
+    errors, and no gradient passes from one member to another.
+    """
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([member(x) for member in self.members], dim=1)
+
+
+class ParallelLinear(nn.Module):
+    """The linear layers of several members in one batched product."""
+
+    def __init__(self, n_members: int, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_members, n_out, n_in))
+        self.bias = nn.Parameter(torch.empty(n_members, 1, n_out))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.baddbmm(self.bias, x, self.weight.transpose(1, 2))
+
+
+class ParallelMLP(nn.Module):
+    """An `Ensemble` of perceptrons with 64 outputs each, all at once.
+
+    They are so small that a loop over members would be mostly overhead.
+    """
+
+    def __init__(self, n_features: int, hidden: list[int], n_members: int) -> None:
+        super().__init__()
+        self.n_members = n_members
+        widths = [n_features, *hidden, 64]
+        self.layers = nn.ModuleList(
+            ParallelLinear(n_members, *pair) for pair in itertools.pairwise(widths)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.expand(self.n_members, *x.shape)
+        for layer in self.layers[:-1]:
+            x = torch.relu(layer(x))
+        return self.layers[-1](x).transpose(0, 1).flatten(1)
+
+
+def compact_network(input_shape: tuple[int, ...], role: Role, n_members: int) -> nn.Module:
+    """Residual networks of width 16 for images of any size.
+
+    Stages of 16, 32, 64 and 128 features, one block each, as many as there are
+    halvings down to 4 pixels a side; larger images are halved before the first.
+    The predictor has two blocks more, twice as wide and back.
+    """
+    n_channels, *sides = input_shape
+    halvings = int(math.log2(min(sides) / MIN_SIDE))
+    n_halvings_before = max(0, halvings - 3)
+    stages = [(16, 1, 1), (32, 1, 2), (64, 1, 2), (128, 1, 2)][: halvings + 1]
+    if role == "predictor":
+        n_outputs = stages[-1][0]
+        stages += [(2 * n_outputs, 1, 1), (n_outputs, 1, 1)]
+    return Ensemble(
+        [ResidualNetwork(n_channels, stages, n_halvings_before) for _ in range(n_members)]
+    )
+
+
+def resnet34(input_shape: tuple[int, ...], role: Role, n_members: int) -> nn.Module:
+    """The networks of the paper: ResNet-34 for small images, 512 outputs.
+
+    The predictor goes on with a block to 1024 features and one back to 512.
+    """
+    stages = [(64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)]
+    if role == "predictor":
+        stages += [(1024, 1, 1), (512, 1, 1)]
+    return Ensemble([ResidualNetwork(input_shape[0], stages) for _ in range(n_members)])
+
+
+def mlp(input_shape: tuple[int, ...], role: Role, n_members: int) -> nn.Module:
+    """Perceptrons for rows without image structure."""
+    hidden = [128, 128] if role == "predictor" else [128]
+    return ParallelMLP(input_shape[0], hidden, n_members)
+
+
+def build_networks(
+    network: str | NetworkFactory,
+    input_shape: tuple[int, ...],
+    *,
+    n_targets: int,
+    n_members: int,
+    generator: torch.Generator,
+) -> tuple[nn.Module, list[nn.Module]]:
+    """Build a predictor and its targets, with random weights from `generator` alone.
+
+    Parameters
+    ----------
+    network : {"auto", "resnet34"} or callable
+        A callable is given `input_shape` and returns a new module.
+    input_shape : tuple of int
+        (C, H, W) of images or (n_features,) of plain rows.
+    n_targets : int
+        Number of targets.
+    n_members : int
+        Members of the ensemble that the predictor and each target are.
+    generator : torch.Generator
+        On the CPU, so that every device starts from the same weights.
+
+    Returns
+    -------
+    predictor : module
+    targets : list of modules
+
+    Raises
+    ------
+    ValueError
+        If images are smaller than the network needs, or if the modules that a
+        callable returns share weights, do not take the input or disagree on
+        their outputs.
+    TypeError
+        If a callable does not return a module.
+    """
+    if not callable(network):
+        roles: list[Role] = ["predictor"] + ["target"] * n_targets
+        predictor, *targets = (
+            _build_known(network, input_shape, role, n_members, generator) for role in roles
+        )
+        return predictor, targets
+    predictor, *targets = (
+        Ensemble([_call_factory(network, input_shape, generator) for _ in range(n_members)])
+        for _ in range(1 + n_targets)
+    )
+    _check_supplied(predictor, targets, input_shape)
+    return predictor, targets
+
+
+def _build_known(
+    network: str,
+    input_shape: tuple[int, ...],
+    role: Role,
+    n_members: int,
+    generator: torch.Generator,
+) -> nn.Module:
+    is_image = len(input_shape) == 3
+    if network == "resnet34" and not is_image:
+        raise ValueError("network='resnet34' needs images; flat rows are images with image_shape.")
+    if is_image and min(input_shape[1:]) < MIN_SIDE:
+        raise ValueError(
+            f"Images of {input_shape[1]} x {input_shape[2]} pixels are too small: "
+            f"network={network!r} needs at least {MIN_SIDE} x {MIN_SIDE}."
+        )
+    if network == "resnet34":
+        build, initialise = resnet34, _torch_default
+    else:
+        build, initialise = (compact_network if is_image else mlp), _he_normal
+    # Built without values, because the constructors of torch's layers would
+    # draw them from the global generator.
+    with torch.device("meta"):
+        ensemble = build(input_shape, role, n_members)
+    ensemble = ensemble.to(torch.float32).to_empty(device="cpu")
+    for module in ensemble.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif isinstance(module, nn.Conv2d):
+            initialise(module.weight, generator)
+        elif isinstance(module, ParallelLinear):
+            for weight in module.weight:
+                initialise(weight, generator)
+            nn.init.zeros_(module.bias)
+    return ensemble
+
+
+def _he_normal(weight: torch.Tensor, generator: torch.Generator) -> None:
+    nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
+
+
+def _torch_default(weight: torch.Tensor, generator: torch.Generator) -> None:
+    nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+
+
+def _call_factory(
+    factory: NetworkFactory, input_shape: tuple[int, ...], generator: torch.Generator
+) -> nn.Module:
+    seed = int(torch.randint(2**63 - 1, (), generator=generator))
+    with global_generator_seeded(seed):
+        module = factory(input_shape)
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"network must return a torch.nn.Module, got {type(module).__name__} from {factory!r}."
+        )
+    return module.to("cpu", torch.float32)
+
+
+def _check_supplied(
+    predictor: nn.Module, targets: list[nn.Module], input_shape: tuple[int, ...]
+) -> None:
+    """Refuse modules of a user's factory that cannot be distilled."""
+    weights = [list(module.parameters()) for module in (predictor, *targets)]
+    for i, own in enumerate(weights):
+        for other in weights[:i]:
+            same = len(own) == len(other) and all(map(torch.equal, own, other))
+            if own and same:
+                raise ValueError(
+                    "network returned the same weights twice. It must build a new module at "
+                    "each call and not seed torch itself: a predictor that starts as its own "
+                    "target finds nothing novel."
+                )
+    widths = set()
+    for module in (predictor, *targets):
+        try:
+            with torch.no_grad():
+                output = module.eval()(torch.zeros(2, *input_shape, dtype=torch.float32))
+        except RuntimeError as error:
+            raise ValueError(
+                f"The module that network returned does not take inputs of shape "
+                f"(n, {', '.join(map(str, input_shape))}): {error}"
+            ) from error
+        if output.ndim != 2 or len(output) != 2:
+            raise ValueError(
+                "The module that network returns must map (n, ...) to (n, n_outputs); it made "
+                f"{tuple(output.shape)} of {(2, *input_shape)}."
+            )
+        widths.add(output.shape[1])
+    if len(widths) > 1:
+        raise ValueError(f"network returned modules with unequal outputs: {sorted(widths)}.")

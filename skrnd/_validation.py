@@ -1,0 +1,150 @@
+"""Checks of what comes in, shared by the public estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Options, StrOptions
+from sklearn.utils.validation import validate_data
+
+from ._images import ImageLayout, find_layout
+
+LAYOUT_CONSTRAINTS = {
+    "image_shape": ["array-like", None],
+    "channel_axis": [StrOptions({"auto"}), Options(Integral, {-3, -1, 1, 3})],
+}
+
+
+@contextmanager
+def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    """Give an estimator back the state it had if the block raises.
+
+    A second fit that is refused must not take a good first fit with it:
+    `validate_data` already writes attributes before it has seen the values.
+    """
+    state = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(state)
+        raise
+
+
+def validate_rows(
+    estimator: Any, X: Any, *, reset: bool, ensure_min_samples: int = 1
+) -> tuple[Any, ImageLayout | None]:
+    """Check plain rows or images, and say how they are laid out.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Has the parameters `image_shape` and `channel_axis`; receives
+        `n_features_in_`, `feature_names_in_` and `sample_shape_`.
+    X : array-like or tensor of shape (n_samples, n_features) or a stack of images
+        Real and finite.
+    reset : bool
+        Whether to record what X looks like (fit) or to compare with it.
+    ensure_min_samples : int, default=1
+        The fewest rows that are accepted.
+
+    Returns
+    -------
+    X : ndarray or tensor
+        Of the type it came in: numpy for all that is not a tensor.
+    layout : ImageLayout or None
+        None for plain rows.
+    """
+    if not hasattr(X, "shape"):
+        X = np.asarray(X)
+    if not reset:
+        _compare_shape(estimator, tuple(X.shape))
+    if isinstance(X, torch.Tensor):
+        _check_tensor(estimator, X, ensure_min_samples=ensure_min_samples)
+        X = validate_data(estimator, X.detach(), reset=reset, skip_check_array=True)
+    else:
+        X = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            allow_nd=True,
+            dtype="numeric",
+            ensure_min_samples=ensure_min_samples,
+        )
+    if X.ndim > 4:
+        raise ValueError(
+            "X must be (n, features), (n, height, width), (n, channels, height, width) or "
+            f"(n, height, width, channels); got {X.ndim} dimensions, shape {tuple(X.shape)}."
+        )
+    layout = find_layout(X.shape[1:], estimator.image_shape, estimator.channel_axis)
+    if reset:
+        estimator.sample_shape_ = tuple(X.shape[1:])
+    return X, layout
+
+
+def _compare_shape(estimator: Any, shape: tuple[int, ...]) -> None:
+    """Compare images as a whole: "X has 32 features" would only speak of one axis.
+
+    Rows of both 2-D X are left to scikit-learn, which knows their names too.
+    """
+    fitted = getattr(estimator, "sample_shape_", None)
+    if fitted is None or len(shape) < 2 or len(shape) == len(fitted) + 1 == 2:
+        return
+    if shape[1:] != fitted:
+        raise ValueError(
+            f"X has rows of shape {shape[1:]}, but {type(estimator).__name__} was fitted on "
+            f"rows of shape {fitted}."
+        )
+
+
+def _check_tensor(estimator: Any, X: torch.Tensor, *, ensure_min_samples: int) -> None:
+    """Hold a tensor, wherever it lives, to the rules `check_array` sets for arrays."""
+    name = type(estimator).__name__
+    if X.layout != torch.strided:
+        raise TypeError(f"Sparse tensors are not supported by {name}; pass X.to_dense().")
+    if X.is_complex():
+        raise ValueError(f"Complex data not supported by {name}; got a {X.dtype} tensor.")
+    if X.ndim < 2:
+        raise ValueError(
+            f"Expected 2D array or a stack of images, got a tensor of shape {tuple(X.shape)}."
+        )
+    if len(X) < ensure_min_samples:
+        raise ValueError(
+            f"Found tensor with {len(X)} sample(s) (shape={tuple(X.shape)}) while a minimum of "
+            f"{ensure_min_samples} is required by {name}."
+        )
+    if X[:1].numel() == 0 and len(X):
+        raise ValueError(f"Found tensor of shape {tuple(X.shape)} with rows that hold no value.")
+    if X.is_floating_point() and not torch.isfinite(X).all():
+        raise ValueError(f"Input X contains NaN or infinity; {name} accepts finite values only.")
+
+
+def inlier_rows(y: Any, n_samples: int) -> np.ndarray:
+    """Mask of the rows that `y` does not label as outliers (-1).
+
+    Raises
+    ------
+    ValueError
+        If `y` has another length than X, or if it labels every row -1.
+    """
+    if y is None:
+        return np.ones(n_samples, dtype=bool)
+    y = np.asarray(y)
+    if y.ndim == 0 or len(y) != n_samples:
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: X has "
+            f"{n_samples} rows, y has shape {y.shape}."
+        )
+    labels = y.reshape(n_samples, -1)
+    if labels.shape[1] != 1 or labels.dtype.kind not in "biufO":
+        return np.ones(n_samples, dtype=bool)
+    inlier = labels[:, 0] != -1
+    if n_samples and not inlier.any():
+        raise ValueError("y labels every row -1 (novel); there is no normal row to learn from.")
+    return inlier.astype(bool)

@@ -1,0 +1,322 @@
+"""Figures of merit of a novelty detector, and scorers made of them.
+
+`y_true` holds 1 for in-distribution and -1 for novel rows, as `predict` returns
+them; `y_score` is the larger, the more normal, as `decision_function` and
+`score_samples` return it. It may hold ties and infinities: only its order
+counts.
+"""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import scipy.stats
+from numpy.typing import ArrayLike
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import average_precision_score, make_scorer, roc_auc_score, roc_curve
+from sklearn.utils._param_validation import Interval, Options, validate_params
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+__all__ = [
+    "aupr_score",
+    "aupr_scorer",
+    "auroc_score",
+    "auroc_scorer",
+    "detection_accuracy_score",
+    "detection_accuracy_scorer",
+    "detection_report",
+    "detection_scorer",
+    "tnr_at_tpr_score",
+    "tnr_at_tpr_scorer",
+]
+
+_LABELS = {
+    "y_true": ["array-like"],
+    "y_score": ["array-like"],
+    "pos_label": [Options(Real, {1, -1})],
+}
+
+
+@validate_params(
+    {**_LABELS, "tpr": [Interval(Real, 0, 1, closed="right")]}, prefer_skip_nested_validation=True
+)
+def tnr_at_tpr_score(
+    y_true: ArrayLike, y_score: ArrayLike, *, tpr: float = 0.95, pos_label: int = 1
+) -> float:
+    """True negative rate at the threshold that keeps a given true positive rate.
+
+    The threshold is the strictest that still accepts a share `tpr` of the
+    positive rows; the score is the share of negative rows that it rejects. Rows
+    that tie with the threshold are accepted. With the in-distribution positive,
+    it is the share of novelties found when 5 % of normal rows raise an alarm.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        1 for in-distribution, -1 for novel.
+    y_score : array-like of shape (n,)
+        The larger, the more normal.
+    tpr : float, default=0.95
+        True positive rate, in (0, 1].
+    pos_label : {1, -1}, default=1
+        The positive class: 1 for the in-distribution, -1 for novelty. The
+        meaning of `y_score` stays the same.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan, with an `UndefinedMetricWarning`, if a class is empty.
+
+    Raises
+    ------
+    ValueError
+        If `y_true` holds anything but 1 and -1, if `y_score` holds NaN, if the
+        lengths differ, or if `tpr` is out of range.
+
+    Examples
+    --------
+    >>> from skrnd.metrics import tnr_at_tpr_score
+    >>> tnr_at_tpr_score([1, 1, 1, 1, -1, -1], [0.9, 0.8, 0.7, 0.2, 0.5, 0.1], tpr=0.75)
+    1.0
+    """
+    positive, ranks = _ranked(y_true, y_score, pos_label)
+    if _is_undefined(positive, "TNR at a given TPR"):
+        return float("nan")
+    fpr, reached, _ = roc_curve(positive, ranks, drop_intermediate=False)
+    # The first point that reaches tpr, to the rounding of a share of rows.
+    first = np.flatnonzero(reached >= tpr - 1e-12)[0]
+    return float(1 - fpr[first])
+
+
+@validate_params(_LABELS, prefer_skip_nested_validation=True)
+def auroc_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label: int = 1) -> float:
+    """Area under the receiver operating characteristic curve.
+
+    The probability that a normal row scores above a novel one, ties counted
+    half. It is the same whichever class is positive.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        1 for in-distribution, -1 for novel.
+    y_score : array-like of shape (n,)
+        The larger, the more normal.
+    pos_label : {1, -1}, default=1
+        The positive class.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan, with an `UndefinedMetricWarning`, if a class is empty.
+
+    Raises
+    ------
+    ValueError
+        If `y_true` holds anything but 1 and -1, if `y_score` holds NaN, or if
+        the lengths differ.
+
+    Examples
+    --------
+    >>> from skrnd.metrics import auroc_score
+    >>> auroc_score([1, 1, -1, -1], [0.9, 0.4, 0.5, -float("inf")])
+    0.75
+    """
+    positive, ranks = _ranked(y_true, y_score, pos_label)
+    if _is_undefined(positive, "AUROC"):
+        return float("nan")
+    return float(roc_auc_score(positive, ranks))
+
+
+@validate_params(_LABELS, prefer_skip_nested_validation=True)
+def detection_accuracy_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label: int = 1) -> float:
+    """Largest mean of true positive and true negative rate over all thresholds.
+
+    That is the accuracy of the best threshold when both classes are equally
+    likely, whatever their sizes here.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        1 for in-distribution, -1 for novel.
+    y_score : array-like of shape (n,)
+        The larger, the more normal.
+    pos_label : {1, -1}, default=1
+        The positive class. It makes no difference but for ties.
+
+    Returns
+    -------
+    float
+        In [0.5, 1]; nan, with an `UndefinedMetricWarning`, if a class is empty.
+
+    Raises
+    ------
+    ValueError
+        If `y_true` holds anything but 1 and -1, if `y_score` holds NaN, or if
+        the lengths differ.
+
+    Examples
+    --------
+    >>> from skrnd.metrics import detection_accuracy_score
+    >>> detection_accuracy_score([1, 1, -1, -1], [0.9, 0.4, 0.5, 0.1])
+    0.75
+    """
+    positive, ranks = _ranked(y_true, y_score, pos_label)
+    if _is_undefined(positive, "Detection accuracy"):
+        return float("nan")
+    fpr, tpr, _ = roc_curve(positive, ranks)
+    return float(((tpr + 1 - fpr) / 2).max())
+
+
+@validate_params(_LABELS, prefer_skip_nested_validation=True)
+def aupr_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label: int = 1) -> float:
+    """Area under the precision-recall curve, as average precision.
+
+    With ``pos_label=1`` this is the literature's AUPR-in, with ``pos_label=-1``
+    its AUPR-out. Unlike the other figures it depends on how common novelty is
+    among the rows.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        1 for in-distribution, -1 for novel.
+    y_score : array-like of shape (n,)
+        The larger, the more normal.
+    pos_label : {1, -1}, default=1
+        The positive class.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan, with an `UndefinedMetricWarning`, if a class is empty.
+
+    Raises
+    ------
+    ValueError
+        If `y_true` holds anything but 1 and -1, if `y_score` holds NaN, or if
+        the lengths differ.
+
+    Examples
+    --------
+    >>> from skrnd.metrics import aupr_score
+    >>> y_true, y_score = [1, 1, -1, -1], [0.9, 0.4, 0.5, 0.1]
+    >>> round(aupr_score(y_true, y_score), 3)
+    0.833
+    >>> round(aupr_score(y_true, y_score, pos_label=-1), 3)
+    0.833
+    """
+    positive, ranks = _ranked(y_true, y_score, pos_label)
+    if _is_undefined(positive, "AUPR"):
+        return float("nan")
+    return float(average_precision_score(positive, ranks))
+
+
+def detection_report(
+    y_true: ArrayLike, y_score: ArrayLike, *, tpr: float = 0.95, pos_label: int = 1
+) -> dict[str, float]:
+    """All five figures of merit.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        1 for in-distribution, -1 for novel.
+    y_score : array-like of shape (n,)
+        The larger, the more normal.
+    tpr : float, default=0.95
+        True positive rate for the first figure, in (0, 1].
+    pos_label : {1, -1}, default=1
+        The positive class of all figures but AUPR-in and AUPR-out, which name
+        theirs.
+
+    Returns
+    -------
+    dict of str to float
+        "tnr_at_tpr", "auroc", "detection_accuracy", "aupr_in" and "aupr_out".
+
+    See Also
+    --------
+    tnr_at_tpr_score, auroc_score, detection_accuracy_score, aupr_score
+
+    Examples
+    --------
+    >>> from skrnd.metrics import detection_report
+    >>> report = detection_report([1, 1, 1, -1], [0.9, 0.8, 0.7, 0.1])
+    >>> report["tnr_at_tpr"], report["auroc"]
+    (1.0, 1.0)
+    """
+    return {
+        "tnr_at_tpr": tnr_at_tpr_score(y_true, y_score, tpr=tpr, pos_label=pos_label),
+        "auroc": auroc_score(y_true, y_score, pos_label=pos_label),
+        "detection_accuracy": detection_accuracy_score(y_true, y_score, pos_label=pos_label),
+        "aupr_in": aupr_score(y_true, y_score, pos_label=1),
+        "aupr_out": aupr_score(y_true, y_score, pos_label=-1),
+    }
+
+
+def detection_scorer(estimator: Any, X: Any, y: ArrayLike) -> dict[str, float]:
+    """Scorer of several metrics: the `detection_report` of a fitted detector.
+
+    Parameters
+    ----------
+    estimator : outlier detector
+        Has `decision_function`.
+    X : array-like or tensor
+        Rows to score.
+    y : array-like of shape (n,)
+        1 for in-distribution, -1 for novel.
+
+    Returns
+    -------
+    dict of str to float
+        The five figures, from one pass over X.
+
+    Examples
+    --------
+    ``GridSearchCV(detector, grid, scoring=detection_scorer, refit="auroc")``.
+
+    >>> import numpy as np
+    >>> from sklearn.ensemble import IsolationForest
+    >>> from skrnd.metrics import detection_scorer
+    >>> X = np.r_[np.random.default_rng(0).normal(size=(99, 2)), [[9.0, 9.0]]]
+    >>> y = np.r_[np.ones(99), -1]
+    >>> detection_scorer(IsolationForest(random_state=0).fit(X), X, y)["auroc"]
+    1.0
+    """
+    return detection_report(y, estimator.decision_function(X))
+
+
+tnr_at_tpr_scorer = make_scorer(tnr_at_tpr_score, response_method="decision_function")
+auroc_scorer = make_scorer(auroc_score, response_method="decision_function")
+detection_accuracy_scorer = make_scorer(
+    detection_accuracy_score, response_method="decision_function"
+)
+aupr_scorer = make_scorer(aupr_score, response_method="decision_function")
+
+
+def _ranked(y_true: ArrayLike, y_score: ArrayLike, pos_label: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mask of positive rows, and finite numbers in the order of being positive."""
+    y_true, y_score = column_or_1d(y_true), column_or_1d(y_score)
+    check_consistent_length(y_true, y_score)
+    if not np.isin(y_true, [1, -1]).all():
+        raise ValueError(
+            "y_true must hold 1 (in-distribution) and -1 (novel) only; got "
+            f"{np.unique(y_true)[:5].tolist()}."
+        )
+    y_score = y_score.astype(np.float64)
+    if np.isnan(y_score).any():
+        raise ValueError("y_score contains NaN.")
+    # Ranks order infinities as well, which scikit-learn's curves refuse.
+    return y_true == pos_label, pos_label * scipy.stats.rankdata(y_score, method="dense")
+
+
+def _is_undefined(positive: np.ndarray, metric: str) -> bool:
+    if positive.any() and not positive.all():
+        return False
+    warnings.warn(
+        f"{metric} is undefined without both in-distribution and novel rows.",
+        UndefinedMetricWarning,
+        stacklevel=4,
+    )
+    return True

@@ -1,0 +1,29 @@
+"""Shared fixtures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Real images beside the checkout, for tests that a synthetic one cannot replace.
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def load_images():
+    """Load images of a real data set as uint8 (n, C, H, W), or skip."""
+
+    def load(name, n_images):
+        path = DATA / f"{name}.npz"
+        if not path.exists():
+            pytest.skip(f"needs {path.name}, which is not part of the package")
+        with np.load(path) as file:
+            return file["X"][:n_images]
+
+    return load
+
+
+@pytest.fixture
+def rng():
+    """A generator that starts the same in every test."""
+    return np.random.default_rng(0)

@@ -1,0 +1,111 @@
+"""Device, precision and seeds."""
+
+import threading
+
+import pytest
+import torch
+
+from skrnd._backend import (
+    global_generator_seeded,
+    own_torch_state,
+    resolve_device,
+    resolve_precision,
+    widest_float,
+)
+
+
+def test_auto_is_the_cpu_without_an_accelerator(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
+    assert resolve_device("auto") == torch.device("cpu")
+
+
+def test_auto_is_the_accelerator_that_torch_finds(monkeypatch):
+    found = torch.device("cuda")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: found)
+    assert resolve_device("auto") == found
+
+
+@pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
+def test_a_device_by_name_or_as_such(device):
+    assert resolve_device(device) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "meta", ""])
+def test_a_device_that_is_not_there(device):
+    with pytest.raises(ValueError, match=f"device='{device}'.*use 'auto', 'cpu'"):
+        resolve_device(device)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_precision_by_name(precision):
+    assert resolve_precision(precision, torch.device("cpu")) == getattr(torch, precision)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_f": True, "avx512_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_auto_precision_follows_the_processor(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert resolve_precision("auto", torch.device("cpu")) == expected
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)]
+)
+def test_auto_precision_follows_the_gpu(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert resolve_precision("auto", torch.device("cuda")) == expected
+
+
+def test_auto_precision_elsewhere_is_float32():
+    assert resolve_precision("auto", torch.device("mps")) == torch.float32
+
+
+def test_widest_float():
+    assert widest_float(torch.device("cpu")) == torch.float64
+    assert widest_float(torch.device("mps")) == torch.float32
+
+
+def test_seeded_block_is_repeatable_and_leaves_the_generator_alone():
+    before = torch.random.get_rng_state()
+    draws = []
+    for _ in range(2):
+        with global_generator_seeded(3):
+            draws.append(torch.rand(3))
+    assert torch.equal(*draws)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_seeded_blocks_of_two_threads_do_not_mix():
+    def draw():
+        for _ in range(200):
+            with global_generator_seeded(3):
+                draws.append([torch.rand(()).item() for _ in range(5)])
+
+    draws = []
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(draws) == 800
+    assert all(drawn == draws[0] for drawn in draws)
+
+
+def test_own_state_holds_inside_and_the_callers_comes_back():
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        with own_torch_state():
+            weight = torch.ones(2, 2, requires_grad=True)
+            product = weight @ weight
+            assert product.dtype == torch.float32
+            product.sum().backward()
+            assert weight.grad is not None
+        assert torch.is_inference_mode_enabled()
+        assert torch.is_autocast_enabled("cpu")
+    assert not torch.is_autocast_enabled("cpu")

@@ -1,0 +1,308 @@
+"""Blurs against numpy's SVD and scipy's transforms in float64."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.fft
+import scipy.ndimage
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+from skrnd.blur import BaseBlur, DCTBlur, GaussianBlur, SVDBlur
+
+BLURS = [SVDBlur(k=3), SVDBlur(), DCTBlur(k=3), DCTBlur(), GaussianBlur(), GaussianBlur(2.5)]
+
+
+def svd_reference(channel, k):
+    """Zero the k smallest non-zero singular values of one channel."""
+    u, s, vh = np.linalg.svd(channel.astype(np.float64), full_matrices=False)
+    n_kept = max(0, np.linalg.matrix_rank(channel) - k)
+    return u[:, :n_kept] @ np.diag(s[:n_kept]) @ vh[:n_kept]
+
+
+def dct_reference(channel, k):
+    """Keep the lowest (H - k) x (W - k) frequencies of one channel."""
+    spectrum = scipy.fft.dctn(channel.astype(np.float64), type=2, norm="ortho")
+    spectrum[channel.shape[0] - k :] = 0
+    spectrum[:, channel.shape[1] - k :] = 0
+    return scipy.fft.idctn(spectrum, type=2, norm="ortho")
+
+
+def gaussian_reference(channel, sigma):
+    """Filter one channel."""
+    return scipy.ndimage.gaussian_filter(channel.astype(np.float64), sigma)
+
+
+def by_channel(reference, X, strength):
+    """Apply the reference of a channel to a stack (n, C, H, W)."""
+    return np.array([[reference(channel, strength) for channel in image] for image in X])
+
+
+def assert_close(actual, expected):
+    """Agree to 1e-5 of the largest value, the precision promised."""
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+REFERENCES = [
+    (SVDBlur, "k", svd_reference, 5),
+    (DCTBlur, "k", dct_reference, 5),
+    (GaussianBlur, "sigma", gaussian_reference, 1.3),
+    (GaussianBlur, "sigma", gaussian_reference, 6.0),
+]
+
+
+@pytest.mark.parametrize(("blur", "name", "reference", "strength"), REFERENCES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int64, ">f4"])
+@pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 3, 12, 20), (3, 4, 33, 9)])
+def test_agrees_with_the_reference(blur, name, reference, strength, dtype, shape, rng):
+    X = (100 * rng.random(shape)).astype(dtype)
+    blurred = blur(**{name: strength}).fit_transform(X)
+    assert_close(blurred, by_channel(reference, X, strength))
+
+
+@pytest.mark.parametrize(("blur", "name", "reference", "strength"), REFERENCES)
+def test_agrees_with_the_reference_on_photographs(blur, name, reference, strength, load_images):
+    X = load_images("cifar10_test", 50)
+    blurred = blur(**{name: strength}).fit_transform(X)
+    assert blurred.dtype == np.float32
+    assert_close(blurred, by_channel(reference, X, strength))
+
+
+@given(
+    X=hnp.arrays(
+        st.sampled_from([np.uint8, np.int16, np.float32, np.float64]),
+        hnp.array_shapes(min_dims=4, max_dims=4, min_side=1, max_side=9).filter(
+            lambda shape: min(shape[2:]) > 1
+        ),
+        elements=st.integers(0, 50),
+    ),
+    k=st.integers(1, 8),
+)
+@settings(deadline=None)
+def test_svd_agrees_with_the_reference_whatever_the_rank(X, k):
+    k = min(k, min(X.shape[2:]) - 1)
+    blurred = SVDBlur(k, channel_axis=1).fit_transform(X)
+    # Where the singular values on either side of the cut are equal, which of
+    # the two goes is a matter of taste; what stays is not.
+    for actual, channel in zip(
+        blurred.reshape(-1, *X.shape[2:]), X.reshape(-1, *X.shape[2:]), strict=True
+    ):
+        s = np.linalg.svd(channel.astype(np.float64), compute_uv=False)
+        n_kept = max(0, np.linalg.matrix_rank(channel) - k)
+        kept = np.where(np.arange(len(s)) < n_kept, s, 0)
+        scale = max(1.0, s[0])
+        np.testing.assert_allclose(
+            np.linalg.svd(actual.astype(np.float64), compute_uv=False), kept, atol=1e-5 * scale
+        )
+        residual = np.linalg.norm(channel - actual.astype(np.float64))
+        assert residual == pytest.approx(np.linalg.norm(s - kept), abs=1e-5 * scale)
+
+
+def test_svd_counts_from_the_numerical_rank(rng):
+    """A channel of rank 5 loses the smallest of its five, not of its eight."""
+    low_rank = rng.normal(size=(8, 5)) @ rng.normal(size=(5, 8))
+    blurred = SVDBlur(k=2).fit_transform(low_rank[None])[0]
+    assert np.linalg.matrix_rank(blurred, tol=1e-8) == 3
+    assert_close(blurred, svd_reference(low_rank, 2))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_svd_takes_the_rank_in_the_precision_of_the_dtype(dtype):
+    """Rounding to float32 raises the rank only when looked at in float64."""
+    channel = np.outer(np.arange(1, 9), np.full(8, 1.1)).astype(dtype)
+    assert np.linalg.matrix_rank(channel) == 1
+    assert (SVDBlur(k=1).fit_transform(channel[None]) == 0).all()
+
+
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_svd_of_rank_k_or_less_is_zero(rank, rng):
+    channel = rng.normal(size=(8, rank)) @ rng.normal(size=(rank, 8))
+    assert (SVDBlur(k=3).fit_transform(channel[None]) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("k", "side", "n_dropped"), [(0.875, 32, 28), (0.5, 9, 4), (0.99, 8, 7), (0.01, 8, 0)]
+)
+def test_a_share_is_of_the_shorter_side(k, side, n_dropped, rng):
+    X = rng.normal(size=(1, side, side + 5))
+    expected = by_channel(svd_reference, X[:, None], n_dropped)[:, 0] if n_dropped else X
+    assert_close(SVDBlur(k).fit_transform(X), expected)
+
+
+def test_a_share_of_frequencies_is_of_each_axis(rng):
+    spectrum = scipy.fft.dctn(DCTBlur(0.75).fit_transform(rng.normal(size=(1, 8, 16)))[0])
+    assert np.argwhere(abs(spectrum) > 1e-9).max(axis=0).tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("blur", BLURS, ids=repr)
+def test_layouts_agree(blur, rng):
+    nchw = rng.normal(size=(4, 3, 12, 10)).astype(np.float32)
+    expected = clone(blur).fit_transform(nchw)
+    assert expected.shape == nchw.shape
+
+    nhwc = np.moveaxis(nchw, 1, -1)
+    np.testing.assert_array_equal(clone(blur).fit_transform(nhwc), np.moveaxis(expected, 1, -1))
+    np.testing.assert_array_equal(clone(blur).fit_transform(nchw[:, 0]), expected[:, 0])
+    for stack, blurred in ((nchw, expected), (nhwc, np.moveaxis(expected, 1, -1))):
+        flat = clone(blur).set_params(image_shape=stack.shape[1:])
+        np.testing.assert_array_equal(
+            flat.fit_transform(stack.reshape(4, -1)), blurred.reshape(4, -1)
+        )
+
+
+@pytest.mark.parametrize("blur", BLURS, ids=repr)
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        (np.uint8, np.float32),
+        (np.int16, np.float32),
+        (bool, np.float32),
+        (np.int32, np.float64),
+        (np.float16, np.float16),
+        (np.float32, np.float32),
+        (np.float64, np.float64),
+        (">f8", np.float64),
+    ],
+)
+def test_dtypes(blur, dtype, expected, rng):
+    X = (rng.random((3, 8, 8)) * 50).astype(dtype)
+    blurred = clone(blur).fit_transform(X)
+    assert blurred.dtype == expected
+    assert blurred.dtype.isnative
+    reference = clone(blur).fit_transform(X.astype(np.float64))
+    tolerance = 1e-2 if dtype == np.float16 else 1e-4
+    np.testing.assert_allclose(blurred, reference, atol=tolerance * 50)
+
+
+@pytest.mark.parametrize("blur", BLURS, ids=repr)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64, torch.bfloat16])
+def test_tensor_in_tensor_out(blur, dtype, rng):
+    X = (
+        torch.from_numpy(rng.random((3, 3, 8, 9)) * 50)
+        .to(dtype)
+        .requires_grad_(dtype == torch.float32)
+    )
+    blurred = clone(blur).fit_transform(X)
+    assert isinstance(blurred, torch.Tensor)
+    assert blurred.device == X.device
+    assert blurred.dtype == (torch.float32 if dtype == torch.uint8 else dtype)
+    assert not blurred.requires_grad
+    reference = clone(blur).fit_transform(X.detach().double().numpy())
+    tolerance = 1e-2 if dtype == torch.bfloat16 else 1e-5
+    np.testing.assert_allclose(blurred.double(), reference, atol=tolerance * 50)
+
+
+@pytest.mark.parametrize("blur", BLURS, ids=repr)
+def test_blocks_do_not_show(blur, rng):
+    X = rng.normal(size=(50, 8, 8))
+    whole = clone(blur).fit_transform(X)
+    with config_context(working_memory=0.02):
+        np.testing.assert_array_equal(clone(blur).fit_transform(X), whole)
+
+
+@pytest.mark.parametrize("blur", BLURS, ids=repr)
+def test_input_stays_as_it_is(blur, rng):
+    X = rng.normal(size=(4, 8, 8))
+    before = X.copy()
+    X.flags.writeable = False
+    clone(blur).fit_transform(X)
+    clone(blur).fit_transform(X[::-1, :, ::-1])
+    np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize("blur", BLURS, ids=repr)
+def test_needs_no_fit(blur, rng):
+    X = rng.normal(size=(4, 8, 8))
+    np.testing.assert_array_equal(clone(blur).transform(X), clone(blur).fit_transform(X))
+
+
+def test_shape_is_remembered(rng):
+    blur = GaussianBlur().fit(rng.normal(size=(4, 8, 8)))
+    with pytest.raises(ValueError, match=r"\(8, 9\).*GaussianBlur.*\(8, 8\)"):
+        blur.transform(rng.normal(size=(4, 8, 9)))
+
+
+def test_names_of_flat_rows(rng):
+    frame = pd.DataFrame(rng.normal(size=(4, 64)), columns=[f"pixel_{i}" for i in range(64)])
+    blur = SVDBlur(3, image_shape=(8, 8)).set_output(transform="pandas")
+    blurred = blur.fit_transform(frame)
+    assert list(blurred.columns) == list(frame.columns)
+    np.testing.assert_array_equal(
+        blurred, SVDBlur(3).fit_transform(frame.to_numpy().reshape(-1, 8, 8)).reshape(4, 64)
+    )
+    assert blur.get_feature_names_out().tolist() == list(frame.columns)
+
+
+def test_lives_in_a_pipeline_of_flat_rows(rng):
+    X = rng.random((6, 64))
+    pipeline = make_pipeline(GaussianBlur(image_shape=(8, 8)), MinMaxScaler())
+    expected = MinMaxScaler().fit_transform(
+        [gaussian_reference(row.reshape(8, 8), 1.0).ravel() for row in X]
+    )
+    np.testing.assert_allclose(pipeline.fit_transform(X), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("blur", "match"),
+    [
+        (SVDBlur(k=0), "'k' parameter of SVDBlur must be"),
+        (SVDBlur(k=1.5), "'k' parameter of SVDBlur must be"),
+        (DCTBlur(k=-1), "'k' parameter of DCTBlur must be"),
+        (GaussianBlur(sigma=0), "'sigma' parameter of GaussianBlur must be"),
+        (GaussianBlur(channel_axis=2), "'channel_axis' parameter of GaussianBlur must be"),
+        (SVDBlur(k=8), "k=8 is out of range for images of 8 x 9 pixels.*from 1 to 7"),
+        (DCTBlur(k=8), "k=8 is out of range for images of 8 x 9 pixels.*from 1 to 7"),
+    ],
+)
+def test_parameters_out_of_range(blur, match, rng):
+    X = rng.normal(size=(4, 8, 9))
+    for method in (blur.fit, blur.transform):
+        with pytest.raises(ValueError, match=match):
+            method(X)
+
+
+def test_integer_k_on_flat_rows_asks_for_image_shape(rng):
+    with pytest.raises(ValueError, match=r"k=2 is out of range for images of 1 x 64.*image_shape"):
+        SVDBlur(k=2).fit(rng.normal(size=(4, 64)))
+
+
+class MedianBlur(BaseBlur):
+    """A blur of a user."""
+
+    def __init__(self, size=3, *, image_shape=None, channel_axis="auto"):
+        self.size = size
+        self.image_shape = image_shape
+        self.channel_axis = channel_axis
+
+    def _blur(self, images):
+        return scipy.ndimage.median_filter(images, size=(1, 1, self.size, self.size))
+
+
+def test_a_blur_of_a_users_own(rng):
+    X = rng.random((4, 8, 9, 3)).astype(np.float32)
+    blurred = MedianBlur().fit_transform(X)
+    assert blurred.dtype == np.float32
+    np.testing.assert_array_equal(blurred, scipy.ndimage.median_filter(X, size=(1, 3, 3, 1)))
+
+
+class Cropping(BaseBlur):
+    """Not a blur."""
+
+    def _blur(self, images):
+        return images[..., 1:]
+
+
+def test_a_blur_must_keep_the_shape(rng):
+    with pytest.raises(ValueError, match="Cropping must keep the shape"):
+        Cropping().fit(rng.random((4, 8, 8)))
+
+
+def test_the_base_class_blurs_nothing(rng):
+    with pytest.raises(NotImplementedError, match="_blur"):
+        BaseBlur().fit(rng.random((4, 8, 8)))

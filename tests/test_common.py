@@ -1,0 +1,63 @@
+"""scikit-learn's own checks, for every public estimator in many settings."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import skrnd._detector
+import skrnd._networks
+import skrnd._validation
+from skrnd import SVDRNDDetector
+from skrnd._images import ImageLayout
+from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur
+
+BLURS = [
+    SVDBlur(),
+    SVDBlur(0.5, channel_axis=1),
+    DCTBlur(),
+    GaussianBlur(),
+    GaussianBlur(sigma=3.0),
+]
+DETECTORS = [
+    SVDRNDDetector(),
+    SVDRNDDetector(k=[24, 28]),
+    SVDRNDDetector(blur=None),
+    SVDRNDDetector(blur="dct"),
+    SVDRNDDetector(blur=[GaussianBlur(), "svd"]),
+    SVDRNDDetector(contamination=0.1),
+    SVDRNDDetector(n_estimators=1, max_epochs=20),
+    SVDRNDDetector(precision="float32", batch_size=8, max_epochs=20),
+    SVDRNDDetector(precision="bfloat16", max_epochs=20),
+]
+
+
+@parametrize_with_checks(BLURS + DETECTORS)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture
+def rows_are_images(monkeypatch):
+    """Read flat rows as images one pixel high, so that scikit-learn's data are images.
+
+    Its checks make rows of any length, which no fixed image_shape fits.
+    """
+
+    def find_layout(sample_shape, image_shape, channel_axis):
+        if len(sample_shape) != 1:
+            return original(sample_shape, image_shape, channel_axis)
+        return ImageLayout(tuple(sample_shape), (1, *sample_shape), channels_last=False)
+
+    original = skrnd._validation.find_layout
+    monkeypatch.setattr(skrnd._validation, "find_layout", find_layout)
+    monkeypatch.setattr(skrnd._networks, "MIN_SIDE", 1)
+
+
+@pytest.mark.usefixtures("rows_are_images")
+@parametrize_with_checks(
+    [
+        SVDRNDDetector(blur=GaussianBlur()),
+        SVDRNDDetector(blur=[SVDBlur(), DCTBlur()], precision="float32"),
+    ]
+)
+def test_scikit_learn_checks_on_images(estimator, check):
+    check(estimator)

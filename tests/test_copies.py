@@ -1,0 +1,114 @@
+"""Copies of the training images."""
+
+import numpy as np
+import pytest
+from sklearn.preprocessing import FunctionTransformer
+
+from skrnd._copies import apply_blur, make_blurs
+from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur
+
+
+@pytest.fixture
+def images(rng):
+    """Standardised images."""
+    return rng.normal(size=(20, 3, 8, 9)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("k", "blur", "expected", "k_"),
+    [
+        (3, "svd", [SVDBlur(3)], 3),
+        ([3, 0.5], "svd", [SVDBlur(3), SVDBlur(0.5)], [3, 0.5]),
+        ((3,), "svd", [SVDBlur(3)], [3]),
+        (np.array([3, 5]), "dct", [DCTBlur(3), DCTBlur(5)], [3, 5]),
+        (2.5, "gaussian", [GaussianBlur(2.5)], 2.5),
+        (3, ["svd", "dct"], [SVDBlur(3), DCTBlur(3)], [3, 3]),
+        (3, None, [], None),
+        ("auto", None, [], None),
+        ("auto", SVDBlur(5), [SVDBlur(5)], None),
+        ([2, 4], SVDBlur(5), [SVDBlur(2), SVDBlur(4)], [2, 4]),
+        ("auto", GaussianBlur(2.0), [GaussianBlur(2.0)], None),
+        (3, ["svd", GaussianBlur(2.0)], [SVDBlur(3), GaussianBlur(2.0)], 3),
+    ],
+)
+def test_strengths_meet_blurs(k, blur, expected, k_, images):
+    blurs, used = make_blurs(k, blur, None, images)
+    assert used == k_
+    for actual, wanted in zip(blurs, expected, strict=True):
+        np.testing.assert_array_equal(
+            apply_blur(actual, images), wanted.set_params(channel_axis=1).fit_transform(images)
+        )
+
+
+@pytest.mark.parametrize("name", ["svd", "dct", "gaussian"])
+def test_auto_chooses_one_strength_for_each_blur(name, images):
+    (blur,), k_ = make_blurs("auto", name, None, images)
+    assert np.isscalar(k_)
+    assert k_ in blur.get_params().values()
+    blurs, several = make_blurs("auto", [name, "svd"], None, images)
+    assert several[0] == k_
+    assert len(blurs) == 2
+
+
+def test_given_transformers_are_cloned_and_not_changed(images):
+    mine = SVDBlur(5, image_shape=(3, 8, 9))
+    blurs, _ = make_blurs("auto", [mine], mine, images)
+    assert mine.image_shape == (3, 8, 9)
+    assert not hasattr(mine, "n_features_in_")
+    assert all(blur is not mine for blur in blurs)
+
+
+def flip(images):
+    """Mirror left and right; a view with a negative stride."""
+    return images[..., ::-1]
+
+
+def test_geometry_and_function_transformers_make_copies(images):
+    blurs, k_ = make_blurs(3, "svd", [FunctionTransformer(flip)], images)
+    assert k_ == 3
+    np.testing.assert_array_equal(apply_blur(blurs[1], images), images[..., ::-1])
+
+
+def test_images_with_few_columns_are_not_ambiguous(rng):
+    images = rng.normal(size=(5, 3, 9, 4)).astype(np.float32)
+    for blur in ("svd", SVDBlur()):
+        (made,), _ = make_blurs("auto", blur, None, images)
+        assert apply_blur(made, images).shape == images.shape
+
+
+def double(images):
+    """Work in place."""
+    images *= 2
+    return images
+
+
+@pytest.mark.parametrize(
+    ("k", "blur", "match"),
+    [
+        ([], "svd", "k is empty"),
+        (3, GaussianBlur(), r"k=3 has no meaning for blur=GaussianBlur\(\).*blur__sigma"),
+        (3, ["svd", "box"], "Unknown blur 'box'.*dct.*gaussian.*svd"),
+        (8, "svd", "k=8 is out of range for images of 8 x 9"),
+        ([3, 28], "dct", "k=28 is out of range for images of 8 x 9"),
+        (2.5, "svd", "'k' parameter of SVDBlur must be"),
+        (["a"], "svd", "'k' parameter of SVDBlur must be"),
+    ],
+)
+def test_parameters_that_do_not_go_together(k, blur, match, images):
+    with pytest.raises(ValueError, match=match):
+        make_blurs(k, blur, None, images)
+
+
+@pytest.mark.parametrize(
+    ("function", "match"),
+    [
+        (lambda images: images[..., 1:], r"must keep the shape.*\(20, 3, 8, 8\).*\(20, 3, 8, 9\)"),
+        (lambda images: np.full_like(images, np.nan), "returned NaN or infinity"),
+        (double, "read-only"),
+    ],
+)
+def test_transformers_that_make_no_copy(function, match, images):
+    before = images.copy()
+    with pytest.raises(ValueError, match=match):
+        apply_blur(FunctionTransformer(function), images)
+    np.testing.assert_array_equal(images, before)

@@ -1,0 +1,192 @@
+"""Training and scoring."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skrnd._distillation import (
+    INFERENCE_ROWS,
+    DistilledPair,
+    StandardisedTarget,
+    distil,
+    infer,
+    load_pair,
+)
+from skrnd._networks import build_networks
+
+CPU = torch.device("cpu")
+
+
+def generator(seed=0):
+    """A fresh generator."""
+    return torch.Generator().manual_seed(seed)
+
+
+def train(predictor, targets, copies, **options):
+    """Train with small defaults."""
+    defaults = {
+        "device": CPU,
+        "precision": torch.float32,
+        "max_epochs": 3,
+        "batch_size": 16,
+        "learning_rate": 3e-3,
+        "generator": generator(),
+        "on_epoch": lambda epoch, loss: None,
+    }
+    return distil(predictor, targets, copies, **defaults | options)
+
+
+@pytest.fixture
+def pieces():
+    """A predictor, two targets and two copies of 50 rows."""
+    predictor, targets = build_networks(
+        "auto", (6,), n_targets=2, n_members=1, generator=generator()
+    )
+    rows = torch.randn(50, 6, generator=generator(1))
+    return predictor, targets, [rows, -rows]
+
+
+def test_targets_are_standardised():
+    raw = 5 + torch.randn(1000, 3, generator=generator()) * torch.tensor([1.0, 10.0, 0.0])
+    target = StandardisedTarget(nn.Identity(), 3)
+    standardised = target.standardise(raw)
+    torch.testing.assert_close(target(raw), standardised)
+    np.testing.assert_allclose(standardised.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(standardised.std(0, correction=0), [1, 1, 0], atol=1e-5)
+    assert target.scale[2] == 1
+
+
+def test_every_copy_has_its_own_target(pieces):
+    """A linear predictor's loss is that of least squares on the mixed copies."""
+    _, targets, copies = pieces
+    predictor = nn.Linear(6, 64)
+    nn.init.zeros_(predictor.weight)
+    wanted = []
+    for target, copy in zip(targets, copies, strict=True):
+        raw = target(copy).detach().double()
+        wanted.append((raw - raw.mean(0)) / raw.std(0, correction=0))
+    design = torch.cat([torch.cat(copies), torch.ones(100, 1)], dim=1).double()
+    expected = torch.linalg.lstsq(design, torch.cat(wanted)).solution
+    least = (design @ expected - torch.cat(wanted)).square().mean().item()
+
+    _, loss_curve = train(
+        predictor, targets, copies, max_epochs=300, batch_size=100, learning_rate=0.05
+    )
+    assert loss_curve[0] > 1.05 * least
+    assert loss_curve[-1] == pytest.approx(least, rel=1e-3)
+
+
+def test_the_score_is_the_error_of_the_first_target(pieces):
+    predictor, targets, copies = pieces
+    pair, _ = train(predictor, targets, copies)
+    x = torch.randn(10, 6)
+    raw = targets[0](copies[0]).detach()
+    g = (targets[0](x) - raw.mean(0)) / raw.std(0, correction=0)
+    expected = (predictor(x) - g).square().mean(1)
+    torch.testing.assert_close(pair(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_targets_stay_frozen(pieces):
+    predictor, targets, copies = pieces
+    before = [p.clone() for target in targets for p in target.parameters()]
+    start = [p.clone() for p in predictor.parameters()]
+    train(predictor, targets, copies)
+    after = [p for target in targets for p in target.parameters()]
+    assert all(map(torch.equal, before, after))
+    assert not any(map(torch.equal, start, predictor.parameters()))
+
+
+def test_targets_are_evaluated_once(pieces):
+    predictor, targets, copies = pieces
+    calls = []
+    for target in targets:
+        target.register_forward_hook(lambda module, args, output: calls.append(len(output)))
+    train(predictor, targets, copies, max_epochs=4)
+    assert calls == [50, 50]
+
+
+def test_batches_are_mixed_even_and_decayed(pieces, monkeypatch):
+    predictor, targets, copies = pieces
+    sizes, mixes, rates = [], [], []
+    originals = {tuple(row.tolist()) for row in copies[0]}
+    step = torch.optim.Adam.step
+
+    def recorded_step(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    def record(module, args):
+        if module.training:
+            sizes.append(len(args[0]))
+            mixes.append(sum(tuple(row.tolist()) in originals for row in args[0]))
+
+    monkeypatch.setattr(torch.optim.Adam, "step", recorded_step)
+    predictor.register_forward_pre_hook(record)
+    train(predictor, targets, copies, max_epochs=2, batch_size=33, learning_rate=0.01)
+    assert sizes == [25] * 8
+    assert sum(mixes) == 100
+    assert all(0 < mix < 25 for mix in mixes)
+    assert max(rates) == pytest.approx(0.01, rel=0.1)
+    assert rates[-1] < 1e-3
+    assert np.argmax(rates) < 4
+
+
+def test_loss_curve_and_progress(pieces):
+    told = []
+    _, loss_curve = train(*pieces, on_epoch=lambda epoch, loss: told.append((epoch, loss)))
+    assert told == list(enumerate(loss_curve, start=1))
+    assert all(math.isfinite(loss) for loss in loss_curve)
+    assert loss_curve[-1] < loss_curve[0]
+
+
+def test_bfloat16_trains_nearly_the_same(pieces):
+    losses = []
+    for precision in (torch.float32, torch.bfloat16):
+        predictor, targets = build_networks(
+            "auto", (1, 8, 8), n_targets=1, n_members=1, generator=generator()
+        )
+        rows = torch.randn(100, 1, 8, 8, generator=generator(1))
+        pair, curve = train(predictor, targets, [rows], precision=precision, max_epochs=5)
+        losses.append(curve[-1])
+        assert {p.dtype for p in pair.parameters()} == {torch.float32}
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, INFERENCE_ROWS, INFERENCE_ROWS + 1, 700])
+@pytest.mark.parametrize("min_rows", [2, INFERENCE_ROWS])
+def test_infer_is_the_network(n_rows, min_rows):
+    network = nn.Linear(4, 3).requires_grad_(False)
+    rows = torch.randn(n_rows, 4)
+    torch.testing.assert_close(infer(network, rows, CPU, min_rows=min_rows), network(rows))
+
+
+@pytest.mark.parametrize(
+    ("input_shape", "min_rows"), [((3, 32, 32), 2), ((1, 9, 20), 2), ((20,), INFERENCE_ROWS)]
+)
+def test_a_row_gets_the_same_answer_in_any_company(input_shape, min_rows):
+    predictor, (target,) = build_networks(
+        "auto", input_shape, n_targets=1, n_members=2, generator=generator()
+    )
+    rows = torch.randn(300, *input_shape, generator=generator(1))
+    n_outputs = target.eval()(rows[:2]).shape[1]
+    pair = DistilledPair(predictor, StandardisedTarget(target, n_outputs)).eval()
+    whole = infer(pair, rows, CPU, min_rows=min_rows)
+    for size in (1, 2, 7, 100):
+        parts = [infer(pair, part, CPU, min_rows=min_rows) for part in rows.split(size)]
+        np.testing.assert_allclose(torch.cat(parts), whole, rtol=1e-6)
+
+
+def test_a_pair_comes_back_from_its_arrays(pieces):
+    predictor, targets, copies = pieces
+    pair, _ = train(predictor, targets, copies)
+    weights = {name: value.numpy() for name, value in pair.state_dict().items()}
+    for array in weights.values():
+        array.flags.writeable = False
+    loaded = load_pair("auto", (6,), n_members=1, weights=weights)
+    x = torch.randn(10, 6)
+    assert torch.equal(loaded(x), pair(x))
+    assert not any(p.requires_grad for p in loaded.parameters())

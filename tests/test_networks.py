@@ -1,0 +1,210 @@
+"""Targets and predictors."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skrnd._networks import Ensemble, ParallelMLP, ResidualBlock, build_networks
+
+
+def build(network, input_shape, *, n_targets=2, n_members=1, seed=0):
+    """Build with a fresh generator."""
+    generator = torch.Generator().manual_seed(seed)
+    return build_networks(
+        network, input_shape, n_targets=n_targets, n_members=n_members, generator=generator
+    )
+
+
+def linear(input_shape):
+    """A network of a user."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(input_shape)), 10))
+
+
+def n_weights(module):
+    """Number of trainable values."""
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("network", "input_shape", "n_outputs"),
+    [
+        ("auto", (1, 4, 4), 16),
+        ("auto", (1, 8, 8), 32),
+        ("auto", (2, 16, 16), 64),
+        ("auto", (3, 32, 32), 128),
+        ("auto", (4, 64, 64), 128),
+        ("auto", (3, 33, 100), 128),
+        ("auto", (1, 256, 256), 128),
+        ("resnet34", (3, 32, 32), 512),
+        ("auto", (7,), 64),
+    ],
+)
+def test_networks_adapt_to_their_input(network, input_shape, n_outputs):
+    predictor, targets = build(network, input_shape)
+    assert len(targets) == 2
+    for module in (predictor, *targets):
+        assert module(torch.randn(3, *input_shape)).shape == (3, n_outputs)
+
+
+def test_large_images_are_halved_before_the_first_stage():
+    """The cost of a stage stays what it is at 32 x 32."""
+    sides = []
+
+    def hook(module, args):
+        sides.append(args[0].shape[-1])
+
+    for side in (32, 64, 128, 256):
+        predictor, _ = build("auto", (3, side, side))
+        block = next(m for m in predictor.modules() if isinstance(m, ResidualBlock))
+        block.register_forward_pre_hook(hook)
+        predictor(torch.randn(1, 3, side, side))
+    assert sides == [32, 32, 32, 32]
+
+
+def test_resnet34_is_the_released_architecture():
+    """Counted by hand: 3x3 convolutions, 1x1 shortcuts, two values a channel of norm."""
+
+    def conv(n_in, n_out, size=3):
+        return n_in * n_out * size**2 + 2 * n_out
+
+    def block(n_in, n_out):
+        shortcut = conv(n_in, n_out, 1) if n_in != n_out else 0
+        return conv(n_in, n_out) + conv(n_out, n_out) + shortcut
+
+    expected, width = conv(3, 64), 64
+    for n_out, n_blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for _ in range(n_blocks):
+            expected += block(width, n_out)
+            width = n_out
+    predictor, (target, _) = build("resnet34", (3, 32, 32))
+    assert n_weights(target) == expected
+    assert n_weights(predictor) == expected + block(512, 1024) + block(1024, 512)
+    assert round(n_weights(predictor) / 1e6, 2) == 43.57
+    (network,) = target.members
+    strides = [m.stride[0] for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert np.prod([s for s in strides if s > 1]) == 2**3 * 2**3  # three stages, two paths
+
+
+def test_resnet34_has_relus_between_stages_and_none_after_the_last():
+    _, (target, _) = build("resnet34", (3, 32, 32))
+    kinds = [type(m) for m in target.members[0]]
+    stages = [nn.ReLU, *[ResidualBlock] * 3, nn.ReLU, *[ResidualBlock] * 4]
+    stages += [nn.ReLU, *[ResidualBlock] * 6, nn.ReLU, *[ResidualBlock] * 3]
+    assert kinds == [nn.Conv2d, nn.BatchNorm2d, *stages, nn.AdaptiveAvgPool2d, nn.Flatten]
+
+
+def test_a_residual_block_is_the_formula():
+    block = ResidualBlock(4, 6, stride=2).eval()
+    x = torch.randn(2, 4, 8, 8)
+    conv = nn.functional.conv2d
+    hidden = torch.relu(conv(x, block.conv1.weight, stride=2, padding=1) / (1 + 1e-5) ** 0.5)
+    expected = conv(hidden, block.conv2.weight, padding=1) + conv(
+        x, block.shortcut[0].weight, stride=2
+    )
+    torch.testing.assert_close(block(x), expected / (1 + 1e-5) ** 0.5, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "variance"), [("auto", 2.0), ("resnet34", 1 / 3)], ids=["he", "torch"]
+)
+def test_distribution_of_the_weights(network, variance):
+    """Variance times fan-in: 2 for He-normal, 1/3 for PyTorch's default."""
+    predictor, _ = build(network, (3, 32, 32))
+    for module in predictor.modules():
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 10_000:
+            fan_in = module.weight[0].numel()
+            assert module.weight.var().item() * fan_in == pytest.approx(variance, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("network", "input_shape"),
+    [("auto", (3, 8, 8)), ("auto", (6,)), ("resnet34", (3, 8, 8)), (linear, (3, 8, 8))],
+)
+def test_seeds(network, input_shape):
+    before = torch.random.get_rng_state()
+    first, again, other = (build(network, input_shape, seed=s) for s in (0, 0, 1))
+    x = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
+    for a, b, c in zip(*([m[0], *m[1]] for m in (first, again, other)), strict=True):
+        assert torch.equal(a(x), b(x))
+        assert not torch.equal(a(x), c(x))
+    assert not torch.equal(first[1][0](x), first[1][1](x))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_members_are_independent_and_side_by_side():
+    predictor, _ = build("auto", (3, 8, 8), n_members=3)
+    x = torch.randn(4, 3, 8, 8)
+    predictor.eval()
+    expected = [member(x) for member in predictor.members]
+    assert torch.equal(predictor(x), torch.cat(expected, dim=1))
+    assert not torch.equal(expected[0], expected[1])
+
+
+def test_parallel_perceptrons_are_perceptrons():
+    predictor, _ = build("auto", (6,), n_members=3)
+    assert isinstance(predictor, ParallelMLP)
+    x = torch.randn(4, 6)
+    outputs = predictor(x).reshape(4, 3, 64)
+    for member in range(3):
+        y = x
+        for i, layer in enumerate(predictor.layers):
+            y = y @ layer.weight[member].T + layer.bias[member]
+            if i < 2:
+                y = torch.relu(y)
+        torch.testing.assert_close(outputs[:, member], y)
+
+
+def test_a_network_of_a_users_own():
+    predictor, _ = build(linear, (3, 8, 8), n_members=2)
+    assert isinstance(predictor, Ensemble)
+    assert predictor(torch.randn(4, 3, 8, 8)).shape == (4, 20)
+    assert {p.dtype for p in predictor.parameters()} == {torch.float32}
+
+
+def test_default_dtype_does_not_matter():
+    torch.set_default_dtype(torch.float64)
+    try:
+        for network in ("auto", linear):
+            predictor, _ = build(network, (3, 8, 8))
+            assert {p.dtype for p in predictor.parameters()} == {torch.float32}
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+SHARED = linear((3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("network", "error", "match"),
+    [
+        (lambda shape: SHARED, ValueError, "same weights twice"),
+        (lambda shape: copy.deepcopy(SHARED), ValueError, "same weights twice"),
+        (lambda shape: None, TypeError, "must return a torch.nn.Module, got NoneType"),
+        (lambda shape: nn.Linear(5, 5), ValueError, r"does not take inputs of shape \(n, 3, 8, 8"),
+        (lambda shape: nn.Conv2d(3, 5, 1), ValueError, r"must map \(n, ...\) to \(n, n_outputs\)"),
+        (
+            lambda shape: nn.Sequential(
+                nn.Flatten(), nn.Linear(192, int(torch.randint(5, 500, ())))
+            ),
+            ValueError,
+            "unequal outputs",
+        ),
+    ],
+)
+def test_networks_that_cannot_be_distilled(network, error, match):
+    with pytest.raises(error, match=match):
+        build(network, (3, 8, 8))
+
+
+@pytest.mark.parametrize("network", ["auto", "resnet34"])
+def test_images_smaller_than_the_network_needs(network):
+    with pytest.raises(ValueError, match=r"3 x 8 pixels are too small.*at least 4 x 4"):
+        build(network, (1, 3, 8))
+
+
+def test_resnet34_is_for_images():
+    with pytest.raises(ValueError, match=r"resnet34.*image_shape"):
+        build("resnet34", (12,))

@@ -1,0 +1,125 @@
+"""Checks of X and y."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import torch
+
+from skrnd._validation import inlier_rows, unchanged_on_error, validate_rows
+from skrnd.blur import GaussianBlur
+
+
+@pytest.fixture
+def estimator():
+    """Any estimator with image_shape and channel_axis."""
+    return GaussianBlur()
+
+
+def test_arrays_come_back_as_they_are(estimator, rng):
+    X = rng.integers(0, 256, (5, 3, 8, 8)).astype(np.uint8)
+    checked, layout = validate_rows(estimator, X, reset=True)
+    assert checked.dtype == np.uint8
+    assert np.shares_memory(checked, X)
+    assert layout.chw == (3, 8, 8)
+    assert estimator.n_features_in_ == 3
+    assert estimator.sample_shape_ == (3, 8, 8)
+
+
+def test_lists_frames_and_memory_maps_are_taken(estimator, rng, tmp_path):
+    X = rng.normal(size=(5, 6))
+    np.save(tmp_path / "X.npy", X)
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    for given in (X.tolist(), frame, np.load(tmp_path / "X.npy", mmap_mode="r")):
+        checked, _ = validate_rows(estimator, given, reset=True)
+        np.testing.assert_array_equal(checked, X)
+    validate_rows(estimator, frame, reset=True)
+    assert estimator.feature_names_in_.tolist() == list("abcdef")
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize(
+    ("values", "error", "match"),
+    [
+        (np.full((4, 8, 8), np.nan), ValueError, "NaN"),
+        (np.full((4, 8, 8), np.inf), ValueError, "infinity"),
+        (np.ones((4, 8, 8), dtype=complex), ValueError, "Complex data not supported"),
+        (np.ones((4, 2, 2, 2, 2)), ValueError, "got 5 dimensions"),
+        (np.ones(4), ValueError, "Expected 2D array"),
+        (np.ones((0, 8, 8)), ValueError, "0 sample"),
+        (np.ones((4, 0)), ValueError, r"0 feature|no value"),
+    ],
+)
+def test_bad_values_are_refused_in_arrays_and_tensors(estimator, make, values, error, match):
+    with pytest.raises(error, match=match):
+        validate_rows(estimator, make(values), reset=True)
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "match"),
+    [
+        (scipy.sparse.csr_array(np.eye(4)), TypeError, "[Ss]parse"),
+        (torch.eye(4).to_sparse(), TypeError, "[Ss]parse"),
+        (np.array([["a", "b"], ["c", "d"]]), ValueError, "could not convert string|numeric"),
+        (np.array([[{}, 1], [2, 3]], dtype=object), TypeError, "string or a real number"),
+    ],
+)
+def test_what_is_not_an_array_of_numbers_is_refused(estimator, X, error, match):
+    with pytest.raises(error, match=match):
+        validate_rows(estimator, X, reset=True)
+
+
+@pytest.mark.parametrize("make", [np.ones, torch.ones])
+def test_other_shapes_are_compared_whole(estimator, make):
+    validate_rows(estimator, make((4, 3, 8, 8)), reset=True)
+    with pytest.raises(ValueError, match=r"\(3, 8, 9\).*GaussianBlur.*\(3, 8, 8\)"):
+        validate_rows(estimator, make((4, 3, 8, 9)), reset=False)
+    with pytest.raises(ValueError, match=r"\(192,\).*\(3, 8, 8\)"):
+        validate_rows(estimator, make((4, 192)), reset=False)
+
+
+@pytest.mark.parametrize("make", [np.ones, torch.ones])
+def test_flat_rows_get_scikit_learns_message(estimator, make):
+    validate_rows(estimator, make((4, 6)), reset=True)
+    with pytest.raises(ValueError, match="X has 5 features, but GaussianBlur is expecting 6"):
+        validate_rows(estimator, make((4, 5)), reset=False)
+
+
+def test_a_refused_fit_leaves_everything_as_it_was(estimator):
+    validate_rows(estimator, pd.DataFrame(np.ones((4, 2)), columns=["a", "b"]), reset=True)
+    before = vars(estimator).copy()
+    bad = pd.DataFrame(np.full((4, 3), np.nan), columns=["c", "d", "e"])
+    with pytest.raises(ValueError, match="NaN"), unchanged_on_error(estimator):
+        validate_rows(estimator, bad, reset=True)
+    assert vars(estimator) == before
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        [1, -1, 0, -1],
+        np.array([[1], [-1], [0], [-1]]),
+        np.array([1.0, -1.0, np.nan, -1.0]),
+        pd.Series([1, -1, 1, -1], index=[7, 5, 3, 1]),
+        np.array([1, -1, "x", -1], dtype=object),
+        torch.tensor([1, -1, 2, -1]),
+    ],
+)
+def test_minus_one_marks_outliers(y):
+    assert inlier_rows(y, 4).tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize("y", [None, ["-1", "a", "-1", "b"], np.full((4, 2), -1), [0, 1, 2, 3]])
+def test_any_other_y_is_ignored(y):
+    assert inlier_rows(y, 4).all()
+
+
+@pytest.mark.parametrize("y", [[1, 1, 1], [1] * 5, 1])
+def test_y_of_another_length_is_refused(y):
+    with pytest.raises(ValueError, match=r"inconsistent.*X has 4 rows"):
+        inlier_rows(y, 4)
+
+
+def test_y_without_a_normal_row_is_refused():
+    with pytest.raises(ValueError, match="no normal row"):
+        inlier_rows([-1, -1], 2)

@@ -20,7 +20,7 @@ from ._backend import own_torch_state, resolve_device, resolve_precision
 from ._copies import BLURS, apply_blur, make_blurs
 from ._distillation import INFERENCE_ROWS, distil, infer, load_pair
 from ._logging import logger, verbosity
-from ._networks import NetworkFactory, build_networks
+from ._networks import NetworkFactory, build_networks, check_input_shape
 from ._threshold import held_out_threshold, training_threshold
 from ._validation import LAYOUT_CONSTRAINTS, inlier_rows, unchanged_on_error, validate_rows
 
@@ -106,8 +106,8 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         float32.
     random_state : int, RandomState instance or None, default=None
         Draws the weights, the order of the rows and the rows held out. Pass an
-        int for the same model at every fit. Global generators are neither used
-        nor changed.
+        int for the same model at every fit; None draws a fresh seed each time.
+        Global generators are neither used nor changed.
     verbose : int, default=0
         1 logs the loss of every epoch, at level INFO, to the logger "skrnd".
 
@@ -277,7 +277,12 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
                 "y leaves n_samples = 1 normal row; at least 2 are needed, one to train on "
                 "and one to set the threshold."
             )
-        random_state = check_random_state(self.random_state)
+        # Not check_random_state(None), which draws from numpy's global generator.
+        random_state = (
+            np.random.RandomState()
+            if self.random_state is None
+            else check_random_state(self.random_state)
+        )
         generator = torch.Generator(device="cpu")
         generator.manual_seed(int(random_state.randint(np.iinfo(np.int32).max)))
         device = resolve_device(self.device)
@@ -294,6 +299,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
 
         self._layout = layout
         self.input_shape_ = self.sample_shape_ if layout is None else layout.chw
+        check_input_shape(self.network, self.input_shape_)
         self._learn_scale(X[train])
         rows = self._standardise(X[train])
         # Plain rows have nothing to blur.

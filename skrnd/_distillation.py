@@ -56,8 +56,13 @@ class DistilledPair(nn.Module):
         self.target = target
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Mean squared difference over the outputs, one number per row."""
-        return (self.predictor(x) - self.target(x)).square().mean(1)
+        """Mean squared difference over the outputs, one number per row.
+
+        Summed in double precision: the order in which torch adds up a row
+        depends on how many rows there are.
+        """
+        difference = self.predictor(x) - self.target(x)
+        return difference.to(widest_float(difference.device)).square().mean(1)
 
 
 def distil(
@@ -105,10 +110,14 @@ def distil(
     """
     first, wanted = _targets_of_copies(targets, copies, device)
     inputs = torch.cat([copy.to(device) for copy in copies])
-    if precision == torch.float32:
-        autocast = torch.autocast(device.type, enabled=False)
-    else:
-        autocast = torch.autocast(device.type, dtype=precision)
+    # Without a cache: inside an outer autocast it would outlive the step and
+    # hand out the weights of the first step for ever.
+    autocast = torch.autocast(
+        device.type,
+        dtype=torch.bfloat16,
+        enabled=precision == torch.bfloat16,
+        cache_enabled=False,
+    )
     predictor = predictor.to(device).train()
     n_steps = math.ceil(len(inputs) / batch_size)
     optimiser = torch.optim.Adam(predictor.parameters(), lr=learning_rate, fused=True)

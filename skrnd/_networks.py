@@ -163,6 +163,25 @@ def mlp(input_shape: tuple[int, ...], role: Role, n_members: int) -> nn.Module:
     return ParallelMLP(input_shape[0], hidden, n_members)
 
 
+def check_input_shape(network: str | NetworkFactory, input_shape: tuple[int, ...]) -> None:
+    """Refuse inputs that the network is not made for.
+
+    Raises
+    ------
+    ValueError
+        If images are too small, or if plain rows meet a network for images.
+    """
+    if network == "resnet34" and len(input_shape) != 3:
+        raise ValueError("network='resnet34' needs images; flat rows are images with image_shape.")
+    # A single row of pixels has nothing to blur, whatever the network.
+    min_side = 2 if callable(network) else MIN_SIDE
+    if len(input_shape) == 3 and min(input_shape[1:]) < min_side:
+        raise ValueError(
+            f"Images of {input_shape[1]} x {input_shape[2]} pixels are too small: "
+            f"network={network!r} needs at least {min_side} x {min_side}."
+        )
+
+
 def build_networks(
     network: str | NetworkFactory,
     input_shape: tuple[int, ...],
@@ -194,9 +213,8 @@ def build_networks(
     Raises
     ------
     ValueError
-        If images are smaller than the network needs, or if the modules that a
-        callable returns share weights, do not take the input or disagree on
-        their outputs.
+        If the modules that a callable returns share weights, do not take the
+        input or disagree on their outputs.
     TypeError
         If a callable does not return a module.
     """
@@ -221,18 +239,11 @@ def _build_known(
     n_members: int,
     generator: torch.Generator,
 ) -> nn.Module:
-    is_image = len(input_shape) == 3
-    if network == "resnet34" and not is_image:
-        raise ValueError("network='resnet34' needs images; flat rows are images with image_shape.")
-    if is_image and min(input_shape[1:]) < MIN_SIDE:
-        raise ValueError(
-            f"Images of {input_shape[1]} x {input_shape[2]} pixels are too small: "
-            f"network={network!r} needs at least {MIN_SIDE} x {MIN_SIDE}."
-        )
     if network == "resnet34":
         build, initialise = resnet34, _torch_default
     else:
-        build, initialise = (compact_network if is_image else mlp), _he_normal
+        build = compact_network if len(input_shape) == 3 else mlp
+        initialise = _he_normal
     # Built without values, because the constructors of torch's layers would
     # draw them from the global generator.
     with torch.device("meta"):

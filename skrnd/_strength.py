@@ -58,15 +58,18 @@ def choose_strength(
     -------
     number
         The candidate whose blurred images come nearest to half the log effective
-        rank of the images themselves.
+        rank of the images themselves; the mildest if they have none to halve.
     """
     n_images = max(16, _SAMPLE_VALUES // math.prod(images.shape[1:]))
     images = images[: min(n_images, 256)]
     whole = log_effective_rank(images)
 
+    if whole == 0:
+        return candidates[0]
+
     def ratio(index: int) -> float:
         blurred = make_blur(candidates[index]).fit_transform(images)
-        return log_effective_rank(blurred) / whole if whole > 0 else 0.0
+        return log_effective_rank(blurred) / whole
 
     # The ratio falls with the strength: find the first candidate below the aim.
     low, high = 0, len(candidates) - 1

@@ -86,7 +86,7 @@ def test_the_score_is_the_error_of_the_first_target(pieces):
     raw = targets[0](copies[0]).detach()
     g = (targets[0](x) - raw.mean(0)) / raw.std(0, correction=0)
     expected = (predictor(x) - g).square().mean(1)
-    torch.testing.assert_close(pair(x), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pair(x), expected.double(), rtol=1e-4, atol=1e-5)
 
 
 def test_targets_stay_frozen(pieces):
@@ -154,6 +154,20 @@ def test_bfloat16_trains_nearly_the_same(pieces):
         assert {p.dtype for p in pair.parameters()} == {torch.float32}
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.1)
+
+
+def test_training_inside_autocast_sees_its_own_progress(pieces):
+    """Autocast keeps cast weights until its outermost block ends."""
+    curves = []
+    for dtype in (None, torch.bfloat16):
+        predictor, targets = build_networks(
+            "auto", (1, 8, 8), n_targets=1, n_members=1, generator=generator()
+        )
+        rows = torch.randn(100, 1, 8, 8, generator=generator(1))
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+            _, curve = train(predictor, targets, [rows], precision=torch.bfloat16)
+        curves.append(curve)
+    assert curves[0] == curves[1]
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, INFERENCE_ROWS, INFERENCE_ROWS + 1, 700])

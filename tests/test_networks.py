@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from skrnd._networks import Ensemble, ParallelMLP, ResidualBlock, build_networks
+from skrnd._networks import Ensemble, ParallelMLP, ResidualBlock, build_networks, check_input_shape
 
 
 def build(network, input_shape, *, n_targets=2, n_members=1, seed=0):
@@ -199,12 +199,22 @@ def test_networks_that_cannot_be_distilled(network, error, match):
         build(network, (3, 8, 8))
 
 
-@pytest.mark.parametrize("network", ["auto", "resnet34"])
-def test_images_smaller_than_the_network_needs(network):
-    with pytest.raises(ValueError, match=r"3 x 8 pixels are too small.*at least 4 x 4"):
-        build(network, (1, 3, 8))
+@pytest.mark.parametrize(
+    ("network", "input_shape", "match"),
+    [
+        ("auto", (1, 3, 8), r"3 x 8 pixels are too small.*at least 4 x 4"),
+        ("resnet34", (1, 8, 3), r"8 x 3 pixels are too small.*at least 4 x 4"),
+        (linear, (1, 1, 1), r"1 x 1 pixels are too small.*at least 2 x 2"),
+        ("resnet34", (12,), r"resnet34.*image_shape"),
+    ],
+)
+def test_inputs_that_a_network_is_not_made_for(network, input_shape, match):
+    with pytest.raises(ValueError, match=match):
+        check_input_shape(network, input_shape)
 
 
-def test_resnet34_is_for_images():
-    with pytest.raises(ValueError, match=r"resnet34.*image_shape"):
-        build("resnet34", (12,))
+@pytest.mark.parametrize(
+    ("network", "input_shape"), [("auto", (1,)), ("auto", (1, 4, 4)), (linear, (1, 2, 2))]
+)
+def test_the_smallest_inputs(network, input_shape):
+    check_input_shape(network, input_shape)

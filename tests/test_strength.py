@@ -46,4 +46,4 @@ def test_cifar10_gets_the_k_that_works_best_there(load_images):
 
 @pytest.mark.parametrize("value", [0.0, 7.0])
 def test_constant_images_have_no_rank_to_halve(value):
-    assert choose_strength(SVDBlur, [1, 2, 3], np.full((5, 1, 8, 8), value)) in (1, 2, 3)
+    assert choose_strength(SVDBlur, [1, 2, 3], np.full((5, 1, 8, 8), value)) == 1

@@ -18,8 +18,15 @@ def test_new_rows_are_called_novel_at_the_stated_rate(n_held_out, rng):
 
 def test_the_order_statistic_by_hand():
     """Rate * (n + 1) = 1: the threshold is the smallest of 19 scores."""
-    assert held_out_threshold(np.arange(19.0), 0.05) == pytest.approx(0.0)
-    assert held_out_threshold(np.arange(39.0), 0.05) == pytest.approx(1.0)
+    assert held_out_threshold(np.arange(19.0) - 20, 0.05) == pytest.approx(-20, rel=1e-5)
+    assert held_out_threshold(np.arange(39.0) - 20, 0.05) == pytest.approx(-19, rel=1e-5)
+
+
+@pytest.mark.parametrize("threshold", [held_out_threshold, training_threshold])
+def test_rounding_does_not_make_the_row_on_the_threshold_novel(threshold):
+    scores = -np.array([3.0, 2.0, 1.0])
+    found = threshold(scores, 0.5)
+    assert -3 < found < -2 * (1 + 5e-7)
 
 
 def test_contamination_is_the_share_of_training_rows(rng):

@@ -1,0 +1,547 @@
+"""The detector."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+
+import skrnd._detector
+from skrnd import SVDRNDDetector
+from skrnd.blur import BaseBlur, DCTBlur, GaussianBlur, SVDBlur
+from skrnd.model_selection import NoveltyKFold
+
+QUICK = {"max_epochs": 1, "random_state": 0}
+
+
+@pytest.fixture
+def images(rng):
+    """Noise, (60, 3, 8, 8) float32."""
+    return rng.normal(size=(60, 3, 8, 8)).astype(np.float32)
+
+
+def rotate(images):
+    """Turn by 90 degrees."""
+    return np.rot90(images, axes=(2, 3))
+
+
+def flat_network(input_shape):
+    """A network of a user."""
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(int(np.prod(input_shape)), 16))
+
+
+SETTINGS = {
+    "default": {},
+    "several k": {"k": [3, 6]},
+    "dct": {"blur": "dct", "k": 5},
+    "gaussian": {"blur": "gaussian", "k": 1.5},
+    "list": {"blur": ["svd", GaussianBlur(2.0)]},
+    "none": {"blur": None},
+    "geometry": {"geometry": FunctionTransformer(rotate)},
+    "ensemble": {"n_estimators": 2},
+    "resnet34": {"network": "resnet34"},
+    "callable": {"network": flat_network},
+    "bfloat16": {"precision": "bfloat16"},
+    "float32": {"precision": "float32"},
+    "contamination": {"contamination": 0.2},
+}
+
+
+@pytest.fixture(params=SETTINGS, scope="session")
+def fitted(request):
+    """A detector in each setting, fitted on noise, and that noise."""
+    X = np.random.default_rng(0).normal(size=(60, 3, 8, 8)).astype(np.float32)
+    return SVDRNDDetector(**QUICK, **SETTINGS[request.param]).fit(X), X
+
+
+def test_the_interface_holds_in_every_setting(fitted):
+    detector, X = fitted
+    scores = detector.score_samples(X)
+    decision = detector.decision_function(X)
+    labels = detector.predict(X)
+    assert scores.shape == (60,)
+    assert scores.dtype == np.float64
+    assert (scores <= 0).all()
+    np.testing.assert_array_equal(decision, scores - detector.offset_)
+    np.testing.assert_array_equal(labels, np.where(decision >= 0, 1, -1))
+    assert labels.dtype.kind == "i"
+    assert len(detector.loss_curve_) == 1
+    assert detector.n_features_in_ == 3
+    assert detector.sample_shape_ == detector.input_shape_ == (3, 8, 8)
+    assert detector.device_ == "cpu"
+    assert detector.precision_ in ("float32", "bfloat16")
+
+
+def test_rows_score_the_same_in_any_company_and_order(fitted):
+    detector, X = fitted
+    scores = detector.score_samples(X)
+    order = np.random.default_rng(1).permutation(60)
+    np.testing.assert_allclose(detector.score_samples(X[order]), scores[order], rtol=1e-6)
+    for size in (1, 2, 7):
+        parts = [detector.score_samples(X[i : i + size]) for i in range(0, 60, size)]
+        np.testing.assert_allclose(np.concatenate(parts), scores, rtol=1e-6)
+
+
+def test_pickles_score_bitwise_the_same(fitted, tmp_path):
+    detector, X = fitted
+    expected = detector.score_samples(X)
+    joblib.dump(detector, tmp_path / "detector.joblib")
+    for copied in (
+        pickle.loads(pickle.dumps(detector)),
+        joblib.load(tmp_path / "detector.joblib"),
+        joblib.load(tmp_path / "detector.joblib", mmap_mode="r"),
+    ):
+        np.testing.assert_array_equal(copied.score_samples(X), expected)
+        assert copied.offset_ == detector.offset_
+
+
+def test_the_same_seed_gives_the_same_model(fitted):
+    detector, X = fitted
+    again = clone(detector).fit(X)
+    np.testing.assert_array_equal(again.score_samples(X), detector.score_samples(X))
+    assert again.offset_ == detector.offset_
+    assert again.loss_curve_ == detector.loss_curve_
+    other = clone(detector).set_params(random_state=1).fit(X)
+    assert (other.score_samples(X) != detector.score_samples(X)).all()
+
+
+def test_state_is_numpy(images):
+    state = SVDRNDDetector(**QUICK).fit(images).__getstate__()
+    assert all(isinstance(value, np.ndarray) for value in state["_pair"].values())
+
+
+def test_architecture_is_kept_when_parameters_are_changed_after_fit(images):
+    detector = SVDRNDDetector(**QUICK).fit(images)
+    expected = detector.score_samples(images)
+    detector.set_params(network="resnet34", n_estimators=3)
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(detector)).score_samples(images), expected
+    )
+
+
+def test_a_device_that_is_gone_is_replaced_on_loading(images):
+    detector = SVDRNDDetector(**QUICK).fit(images).set_params(device="cuda:77")
+    loaded = pickle.loads(pickle.dumps(detector))
+    assert loaded.device_ == "cpu"
+    np.testing.assert_array_equal(loaded.score_samples(images), detector.score_samples(images))
+
+
+# -- what the method does ----------------------------------------------------
+
+
+@pytest.mark.slow
+def test_blurred_copies_cure_the_blindness_to_smooth_images(load_images):
+    """The whole idea: plain RND calls SVHN more normal than CIFAR-10, SVD-RND does not."""
+    X = load_images("cifar10_train", 1500)
+    known, novel = load_images("cifar10_test", 500), load_images("svhn", 500)
+    y = np.r_[np.ones(500), np.zeros(500)]
+    auroc = {}
+    for blur in (None, "svd"):
+        detector = SVDRNDDetector(blur=blur, random_state=0).fit(X)
+        scores = [detector.score_samples(images) for images in (known, novel)]
+        auroc[blur] = roc_auc_score(y, np.concatenate(scores))
+    assert auroc[None] < 0.5
+    assert auroc["svd"] > 0.9
+
+
+@pytest.mark.slow
+def test_a_fitted_detector_knows_its_own_blur(rng):
+    def textures(n):
+        return rng.normal(size=(n, 16, 16)).cumsum(axis=1).astype(np.float32)
+
+    detector = SVDRNDDetector(k=14, max_epochs=10, random_state=0).fit(textures(1000))
+    known = textures(100)
+    blurred = SVDBlur(14).fit_transform(known)
+    y = np.r_[np.ones(100), np.zeros(100)]
+    scores = detector.score_samples(np.concatenate([known, blurred]))
+    assert roc_auc_score(y, scores) > 0.9
+
+
+def test_false_alarms_on_new_rows_are_those_stated(rng):
+    """2,000 held-out rows: the rate of the threshold has a standard deviation of .005."""
+    X, X_new = rng.normal(size=(2, 4000, 5))
+    detector = SVDRNDDetector(
+        validation_fraction=0.5, max_epochs=20, n_estimators=1, random_state=0
+    ).fit(X)
+    assert (detector.predict(X_new) == -1).mean() == pytest.approx(0.05, abs=0.02)
+
+
+def test_contamination_is_the_share_of_training_rows(images):
+    detector = SVDRNDDetector(contamination=0.25, **QUICK).fit(images)
+    assert (detector.predict(images) == -1).sum() == 15
+
+
+def test_held_out_rows_are_not_trained_on(images, monkeypatch):
+    seen = {}
+
+    def record(predictor, targets, copies, **options):
+        seen["rows"] = len(copies[0])
+        return original(predictor, targets, copies, **options)
+
+    original = skrnd._detector.distil
+    monkeypatch.setattr(skrnd._detector, "distil", record)
+    for contamination, expected in (("auto", 45), (0.1, 60)):
+        SVDRNDDetector(contamination=contamination, validation_fraction=0.25, **QUICK).fit(images)
+        assert seen["rows"] == expected
+
+
+# -- input -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda X: np.moveaxis(X, 1, -1),
+        lambda X: X.tolist(),
+        lambda X: torch.from_numpy(X),
+        lambda X: X.astype(">f4"),
+        lambda X: np.asfortranarray(X),
+        lambda X: X.astype(np.float64),
+    ],
+    ids=["channels last", "list", "tensor", "byte order", "fortran", "float64"],
+)
+def test_layouts_and_containers_give_the_same_model(convert, images):
+    expected = SVDRNDDetector(**QUICK).fit(images).score_samples(images)
+    X = convert(images)
+    np.testing.assert_allclose(SVDRNDDetector(**QUICK).fit(X).score_samples(X), expected, rtol=1e-5)
+
+
+def test_flat_rows_with_image_shape_are_images(images):
+    expected = SVDRNDDetector(**QUICK).fit(images).score_samples(images)
+    frame = pd.DataFrame(images.reshape(60, -1), columns=[f"pixel_{i}" for i in range(192)])
+    detector = SVDRNDDetector(image_shape=(3, 8, 8), **QUICK).fit(frame)
+    np.testing.assert_array_equal(detector.score_samples(frame), expected)
+    assert detector.feature_names_in_.tolist() == list(frame.columns)
+    assert detector.n_features_in_ == 192
+    assert detector.input_shape_ == (3, 8, 8)
+
+
+def test_integers_and_memory_maps(rng, tmp_path):
+    X = rng.integers(0, 256, size=(40, 8, 8, 3)).astype(np.uint8)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    expected = SVDRNDDetector(**QUICK).fit(X.astype(np.float64)).score_samples(X)
+    np.testing.assert_array_equal(SVDRNDDetector(**QUICK).fit(mapped).score_samples(X), expected)
+
+
+def test_bfloat16_tensors_are_taken(images):
+    X = torch.from_numpy(images).bfloat16()
+    expected = SVDRNDDetector(**QUICK).fit(X.float().numpy()).score_samples(images)
+    np.testing.assert_array_equal(SVDRNDDetector(**QUICK).fit(X).score_samples(images), expected)
+
+
+@pytest.mark.parametrize(
+    "shape", [(8, 8), (1, 8, 8), (16, 24, 2), (4, 33, 20), (64, 64, 3), (3, 128, 128), (5, 7)]
+)
+def test_images_of_all_sizes(shape, rng):
+    X = rng.integers(0, 256, size=(12, *shape)).astype(np.uint8)
+    assert np.isfinite(SVDRNDDetector(**QUICK).fit(X).score_samples(X)).all()
+
+
+@pytest.mark.slow
+def test_images_of_256_pixels(rng):
+    X = rng.integers(0, 256, size=(8, 256, 256, 3)).astype(np.uint8)
+    assert np.isfinite(SVDRNDDetector(**QUICK).fit(X).score_samples(X)).all()
+
+
+def test_channels_are_standardised(images):
+    X = images * np.array([1, 10, 100])[:, None, None] + np.array([0, 50, -3])[:, None, None]
+    detector = SVDRNDDetector(contamination=0.1, **QUICK).fit(X)
+    np.testing.assert_allclose(detector.mean_, X.mean(axis=(0, 2, 3)))
+    np.testing.assert_allclose(detector.scale_, X.std(axis=(0, 2, 3)))
+    np.testing.assert_allclose(
+        detector.score_samples(X),
+        SVDRNDDetector(contamination=0.1, **QUICK).fit(images).score_samples(images),
+        rtol=1e-3,
+    )
+
+
+def test_plain_rows_are_standardised_and_averaged_over_pairs(rng):
+    X = rng.normal(size=(100, 4)) * [1, 10, 100, 1000]
+    detector = SVDRNDDetector(random_state=0).fit(X)
+    assert detector.n_estimators_ == 5
+    assert detector.k_ is None
+    assert detector.blurs_ == []
+    assert detector.input_shape_ == (4,)
+    pipeline = make_pipeline(StandardScaler(), SVDRNDDetector(random_state=0)).fit(X)
+    np.testing.assert_allclose(
+        pipeline.score_samples(X), detector.score_samples(X), rtol=0.1, atol=0.02
+    )
+
+
+@pytest.mark.parametrize("constant", ["images", "channel", "feature"])
+def test_constant_data_work(constant, rng):
+    X = rng.normal(size=(30, 5)) if constant == "feature" else rng.normal(size=(30, 3, 8, 8))
+    X[:, 1] = 7.0
+    if constant == "images":
+        X[:] = 7.0
+    detector = SVDRNDDetector(**QUICK).fit(X)
+    assert np.isfinite(detector.score_samples(X)).all()
+    if constant == "images":
+        assert (detector.predict(X) == 1).all()
+        assert (detector.predict(X + rng.normal(size=X.shape)) == -1).all()
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, 1e-30, 3e38])
+def test_extreme_values_score_finite(value, images):
+    detector = SVDRNDDetector(**QUICK).fit(images)
+    assert np.isfinite(detector.score_samples(np.full_like(images, value))).all()
+
+
+# -- y -------------------------------------------------------------------------
+
+
+def test_outliers_in_y_never_enter_the_training(images, rng):
+    wild = 1e3 * rng.normal(size=(20, 3, 8, 8)).astype(np.float32)
+    expected = SVDRNDDetector(**QUICK).fit(images)
+    X = np.concatenate([images[:30], wild, images[30:]])
+    y = np.r_[np.ones(30), np.full(20, -1), np.ones(30)].astype(int)
+    for labels in (y, y.astype(float), pd.Series(y)):
+        detector = SVDRNDDetector(**QUICK).fit(X, labels)
+        np.testing.assert_array_equal(
+            detector.score_samples(images), expected.score_samples(images)
+        )
+        assert detector.offset_ == expected.offset_
+        np.testing.assert_array_equal(detector.mean_, expected.mean_)
+    np.testing.assert_array_equal(SVDRNDDetector(**QUICK).fit_predict(X, y), expected.predict(X))
+
+
+def test_any_other_y_is_ignored(images):
+    expected = SVDRNDDetector(**QUICK).fit(images).score_samples(images)
+    for y in (np.arange(60) % 10, np.array(["cat", "dog"] * 30), np.linspace(0, 1, 60)):
+        np.testing.assert_array_equal(
+            SVDRNDDetector(**QUICK).fit(images, y).score_samples(images), expected
+        )
+
+
+@pytest.mark.parametrize("cv", [StratifiedKFold(3), NoveltyKFold(3)])
+def test_outliers_never_enter_a_fold_or_the_refit(cv, images, rng):
+    wild = 1e3 * rng.normal(size=(12, 3, 8, 8)).astype(np.float32)
+    X = np.concatenate([images, wild])
+    y = np.r_[np.ones(60), np.full(12, -1)]
+    search = GridSearchCV(SVDRNDDetector(**QUICK), {"k": [2, 6]}, scoring="roc_auc", cv=cv).fit(
+        X, y
+    )
+    assert (search.cv_results_["mean_test_score"] == 1.0).all()
+    expected = SVDRNDDetector(**QUICK).set_params(**search.best_params_).fit(images)
+    np.testing.assert_array_equal(
+        search.best_estimator_.score_samples(X), expected.score_samples(X)
+    )
+
+
+# -- scikit-learn ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("detector", "grid"),
+    [
+        (SVDRNDDetector(**QUICK), {"k": [4, 6, 0.5, [2, 6]]}),
+        (
+            SVDRNDDetector(**QUICK),
+            {"blur": ["svd", "dct", "gaussian", None, DCTBlur(4), [SVDBlur(4), "dct"]]},
+        ),
+        (SVDRNDDetector(blur=GaussianBlur(), **QUICK), {"blur__sigma": [0.5, 2.0]}),
+    ],
+    ids=["k", "blur", "blur__sigma"],
+)
+def test_grid_searches(detector, grid, images, rng):
+    X = np.concatenate([images, 5 * rng.normal(size=(15, 3, 8, 8)).astype(np.float32)])
+    y = np.r_[np.ones(60), np.full(15, -1)]
+    search = GridSearchCV(
+        detector, grid, scoring="roc_auc", cv=StratifiedKFold(3), n_jobs=2, error_score="raise"
+    ).fit(X, y)
+    (values,) = grid.values()
+    assert len(search.cv_results_["mean_test_score"]) == len(values)
+    assert search.best_score_ > 0.9
+
+
+def test_cross_val_score(images, rng):
+    X = np.concatenate([images, 5 * rng.normal(size=(15, 3, 8, 8)).astype(np.float32)])
+    y = np.r_[np.ones(60), np.full(15, -1)]
+    scores = cross_val_score(
+        SVDRNDDetector(**QUICK), X, y, scoring="roc_auc", cv=StratifiedKFold(3)
+    )
+    assert scores.min() > 0.9
+
+
+def test_pipelines(images):
+    flat = images.reshape(60, -1)
+    scaled = make_pipeline(MinMaxScaler(), SVDRNDDetector(image_shape=(3, 8, 8), **QUICK))
+    assert scaled.fit(flat).predict(flat).shape == (60,)
+    reduced = make_pipeline(PCA(5), SVDRNDDetector(**QUICK))
+    assert reduced.fit(flat).decision_function(flat).shape == (60,)
+    blurred = make_pipeline(GaussianBlur(1.0), SVDRNDDetector(**QUICK)).fit(images)
+    expected = SVDRNDDetector(**QUICK).fit(GaussianBlur(1.0).fit_transform(images))
+    np.testing.assert_array_equal(
+        blurred.score_samples(images),
+        expected.score_samples(GaussianBlur(1.0).fit_transform(images)),
+    )
+
+
+def test_blurs_are_given_standardised_images_in_one_layout(images):
+    class Spy(BaseBlur):
+        def _blur(self, images):
+            seen.append(images.clone())
+            return images
+
+    seen = []
+    X = np.moveaxis(images * 50 + 3, 1, -1)
+    SVDRNDDetector(blur=Spy(), contamination=0.1, **QUICK).fit(X)
+    (whole,) = [block for block in seen if len(block) == 60]
+    expected = (images - images.mean((0, 2, 3), keepdims=True)) / images.std(
+        (0, 2, 3), keepdims=True
+    )
+    np.testing.assert_allclose(whole, expected, atol=1e-4)
+
+
+# -- state of the world ------------------------------------------------------------
+
+
+def test_the_callers_world_stays_as_it_was(images):
+    def world():
+        return (
+            np.random.get_state()[1].tolist(),  # noqa: NPY002
+            torch.random.get_rng_state().tolist(),
+            torch.get_num_threads(),
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+            torch.is_autocast_enabled("cpu"),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.get_float32_matmul_precision(),
+        )
+
+    before = world()
+    for network in ("auto", flat_network):
+        detector = SVDRNDDetector(network=network, max_epochs=1).fit(images)
+        detector.predict(images)
+        pickle.loads(pickle.dumps(detector))
+        assert world() == before
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        torch.inference_mode,
+        torch.no_grad,
+        lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+        lambda: torch.device("meta"),
+    ],
+    ids=["inference mode", "no grad", "autocast", "default device"],
+)
+def test_the_callers_torch_state_does_not_matter(context, images):
+    params = {**QUICK, "precision": "bfloat16"}
+    expected = SVDRNDDetector(**params).fit(images).score_samples(images)
+    with context():
+        detector = SVDRNDDetector(**params).fit(images)
+        scores = detector.score_samples(images)
+        loaded = pickle.loads(pickle.dumps(detector))
+    np.testing.assert_array_equal(scores, expected)
+    np.testing.assert_array_equal(loaded.score_samples(images), expected)
+
+
+def test_verbose_logs_the_loss_of_every_epoch(images, caplog, capsys):
+    SVDRNDDetector(max_epochs=2, random_state=0).fit(images)
+    assert caplog.messages == []
+    detector = SVDRNDDetector(max_epochs=2, random_state=0, verbose=1).fit(images)
+    first, second = detector.loss_curve_
+    assert caplog.messages == [
+        f"epoch 1 of 2: loss {first:.4f}",
+        f"epoch 2 of 2: loss {second:.4f}",
+    ]
+    assert capsys.readouterr().out == ""
+
+
+# -- bad input -----------------------------------------------------------------------
+
+
+def ones(*shape):
+    """Images of ones."""
+    return np.ones(shape)
+
+
+def nan_at(*shape):
+    """Images with one NaN."""
+    X = np.ones(shape)
+    X.flat[5] = np.nan
+    return X
+
+
+@pytest.mark.parametrize(
+    ("params", "X", "y", "error", "match"),
+    [
+        ({}, nan_at(20, 8, 8), None, ValueError, "contains NaN"),
+        ({}, np.full((20, 8, 8), np.inf), None, ValueError, "contains infinity"),
+        ({}, ones(1, 8, 8), None, ValueError, r"1 sample.*minimum of 2"),
+        ({}, ones(20, 1, 1, 1), None, ValueError, "Ambiguous channels"),
+        ({}, ones(20, 1, 1), None, ValueError, r"1 x 1 pixels are too small.*4 x 4"),
+        ({}, ones(20, 3, 8), None, ValueError, r"3 x 8 pixels are too small.*4 x 4"),
+        ({}, ones(20, 3, 8, 3), None, ValueError, r"Ambiguous channels.*channel_axis"),
+        ({}, ones(20, 9, 8, 8), None, ValueError, r"Ambiguous channels.*channel_axis"),
+        ({}, ones(20, 2, 2, 2, 2), None, ValueError, "5 dimensions"),
+        ({"image_shape": (8, 9)}, ones(20, 64), None, ValueError, r"image_shape=\(8, 9\)"),
+        ({"image_shape": "8x8"}, ones(20, 64), None, ValueError, "'image_shape' parameter"),
+        ({}, ones(20, 8, 8) * 1j, None, ValueError, "Complex data not supported"),
+        ({}, np.array([["a", "b"]] * 20), None, ValueError, "convert string|numeric"),
+        ({}, np.array([[{}, 1]] * 20, dtype=object), None, TypeError, "real number"),
+        ({"k": 8}, ones(20, 8, 8), None, ValueError, r"k=8 is out of range.*from 1 to 7"),
+        ({"k": [2, 28]}, ones(20, 8, 8), None, ValueError, "k=28 is out of range"),
+        ({"k": 0}, ones(20, 8, 8), None, ValueError, "'k' parameter of SVDRNDDetector"),
+        ({"k": "best"}, ones(20, 8, 8), None, ValueError, "'k' parameter of SVDRNDDetector"),
+        ({"blur": "box"}, ones(20, 8, 8), None, ValueError, "'blur' parameter of SVDRND"),
+        (
+            {"blur": FunctionTransformer(lambda X: X[..., :-1])},
+            ones(20, 8, 8),
+            None,
+            ValueError,
+            "must keep the shape",
+        ),
+        ({"device": "tpu"}, ones(20, 8, 8), None, ValueError, "device='tpu' cannot be used"),
+        ({"precision": "int8"}, ones(20, 8, 8), None, ValueError, "'precision' parameter"),
+        ({"network": "vgg"}, ones(20, 8, 8), None, ValueError, "'network' parameter"),
+        ({"contamination": 0.6}, ones(20, 8, 8), None, ValueError, "'contamination' parameter"),
+        ({}, ones(20, 8, 8), np.ones(19), ValueError, "inconsistent numbers of samples"),
+        ({}, ones(20, 8, 8), np.full(20, -1), ValueError, "no normal row"),
+        ({}, ones(20, 8, 8), np.r_[1, np.full(19, -1)], ValueError, "n_samples = 1 normal"),
+        (
+            {"validation_fraction": 0.999},
+            ones(20, 8, 8),
+            None,
+            ValueError,
+            "resulting train set will be empty",
+        ),
+    ],
+)
+def test_bad_input_is_refused_and_changes_nothing(params, X, y, error, match, images):
+    detector = SVDRNDDetector(**QUICK).fit(images)
+    expected = detector.score_samples(images)
+    detector.set_params(**params)
+    before = vars(detector).copy()
+    with pytest.raises(error, match=match):
+        detector.fit(X, y)
+    assert vars(detector) == before
+    np.testing.assert_array_equal(
+        detector.set_params(**SVDRNDDetector(**QUICK).get_params()).score_samples(images),
+        expected,
+    )
+
+
+@pytest.mark.parametrize("method", ["score_samples", "decision_function", "predict"])
+def test_other_shapes_at_score_time_are_refused(method, images):
+    detector = SVDRNDDetector(**QUICK)
+    with pytest.raises(NotFittedError):
+        getattr(detector, method)(images)
+    detector.fit(images)
+    for X in (images[..., :-1], images[:, 0], images.reshape(60, -1), np.moveaxis(images, 1, -1)):
+        with pytest.raises(ValueError, match=r"rows of shape .* fitted on .*\(3, 8, 8\)"):
+            getattr(detector, method)(X)
+    with pytest.raises(ValueError, match="NaN"):
+        getattr(detector, method)(np.full_like(images, np.nan))

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, gen_batches
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._backend import own_torch_state, resolve_device, resolve_precision
@@ -75,8 +75,9 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         Number of independent predictor/target pairs whose errors are averaged.
         "auto" is 1 for images and 5 for plain rows.
     max_epochs : "auto" or int, default="auto"
-        Passes over the training rows and their copies. "auto" is 5 for images;
-        for plain rows as many as make 1,500 steps, at most 100.
+        Passes over the training rows and their copies. "auto" takes as many as
+        make 300 steps, but 5 to 50, for images; and as many as make 1,500 steps,
+        but at most 100, for plain rows.
     batch_size : int, default=64
         Rows of one training step, originals and copies mixed.
     learning_rate : float, default=3e-3
@@ -180,7 +181,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         "k": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, None, closed="neither"),
+            Interval(RealNotInt, 0, None, closed="neither"),
             "array-like",
         ],
         "blur": [StrOptions(set(BLURS)), HasMethods(["fit", "transform"]), list, tuple, None],
@@ -353,7 +354,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             return int(self.max_epochs)
         if self._layout is None:
             return min(100, math.ceil(1500 / steps_per_epoch))
-        return 5
+        return min(50, max(5, math.ceil(300 / steps_per_epoch)))
 
     # -- inputs of the networks -------------------------------------------
 

@@ -18,7 +18,7 @@ import torch
 from sklearn import get_config
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils import gen_batches
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, RealNotInt
 
 from ._backend import widest_float
 from ._images import ImageLayout
@@ -243,7 +243,10 @@ class SVDBlur(BaseBlur):
 
     _parameter_constraints: dict = {
         **LAYOUT_CONSTRAINTS,
-        "k": [Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="neither")],
+        "k": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+        ],
     }
 
     def __init__(
@@ -326,7 +329,10 @@ class DCTBlur(_SeparableBlur):
 
     _parameter_constraints: dict = {
         **LAYOUT_CONSTRAINTS,
-        "k": [Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="neither")],
+        "k": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+        ],
     }
 
     def __init__(

@@ -1,7 +1,20 @@
 """scikit-learn's own checks, for every public estimator in many settings."""
 
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_global_output_transform_pandas,
+    check_global_set_output_transform_polars,
+    check_inplace_ensure_writeable,
+    check_param_validation,
+    check_set_output_transform,
+    check_set_output_transform_pandas,
+    check_set_output_transform_polars,
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+    parametrize_with_checks,
+)
 
 import skrnd._detector
 import skrnd._networks
@@ -33,6 +46,34 @@ DETECTORS = [
 @parametrize_with_checks(BLURS + DETECTORS)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+# What check_estimator leaves to scikit-learn's own test suite.
+@pytest.mark.parametrize("estimator", BLURS + DETECTORS, ids=repr)
+@pytest.mark.parametrize(
+    "check", [check_param_validation, check_dataframe_column_names_consistency]
+)
+def test_checks_of_scikit_learns_own_estimators(estimator, check):
+    check(type(estimator).__name__, clone(estimator))
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names:UserWarning")
+@pytest.mark.parametrize("estimator", BLURS, ids=repr)
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_global_output_transform_pandas,
+        check_global_set_output_transform_polars,
+        check_inplace_ensure_writeable,
+        check_set_output_transform,
+        check_set_output_transform_pandas,
+        check_set_output_transform_polars,
+        check_transformer_get_feature_names_out,
+        check_transformer_get_feature_names_out_pandas,
+    ],
+)
+def test_checks_of_scikit_learns_own_transformers(estimator, check):
+    check(type(estimator).__name__, clone(estimator))
 
 
 @pytest.fixture

@@ -188,6 +188,12 @@ class BaseBlur(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+_K_CONSTRAINT = [
+    Interval(Integral, 1, None, closed="left"),
+    Interval(RealNotInt, 0, 1, closed="neither"),
+]
+
+
 class SVDBlur(BaseBlur):
     """Zero the smallest singular values of every channel of every image.
 
@@ -243,10 +249,7 @@ class SVDBlur(BaseBlur):
 
     _parameter_constraints: dict = {
         **LAYOUT_CONSTRAINTS,
-        "k": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="neither"),
-        ],
+        "k": _K_CONSTRAINT,
     }
 
     def __init__(
@@ -329,10 +332,7 @@ class DCTBlur(_SeparableBlur):
 
     _parameter_constraints: dict = {
         **LAYOUT_CONSTRAINTS,
-        "k": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="neither"),
-        ],
+        "k": _K_CONSTRAINT,
     }
 
     def __init__(

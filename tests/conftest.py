@@ -4,6 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# How long an example takes says nothing on a machine that does other work too.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Real images beside the checkout, for tests that a synthetic one cannot replace.
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -6,7 +6,7 @@ import pytest
 import scipy.fft
 import scipy.ndimage
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import config_context
@@ -84,7 +84,6 @@ def test_agrees_with_the_reference_on_photographs(blur, name, reference, strengt
     ),
     k=st.integers(1, 8),
 )
-@settings(deadline=None)
 def test_svd_agrees_with_the_reference_whatever_the_rank(X, k):
     k = min(k, min(X.shape[2:]) - 1)
     blurred = SVDBlur(k, channel_axis=1).fit_transform(X)

@@ -239,7 +239,8 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
 
     # -- training ---------------------------------------------------------
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    # The blurs are the user's too: their parameters are validated as well.
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None) -> SVDRNDDetector:
         """Learn what is normal.
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from .blur import BaseBlur
 
@@ -32,7 +33,8 @@ def log_effective_rank(images: np.ndarray) -> float:
     ----------
     .. [1] Roy and Vetterli, "The effective rank", EUSIPCO 2007.
     """
-    s = np.linalg.svd(images.astype(np.float64), compute_uv=False)
+    # Not numpy's, whose threads get in each other's way on small matrices.
+    s = torch.linalg.svdvals(torch.from_numpy(images.astype(np.float64))).numpy()
     total = s.sum(-1, keepdims=True)
     p = np.divide(s, total, out=np.zeros_like(s), where=total > 0)
     return float(-(p * np.log(np.where(p > 0, p, 1.0))).sum(-1).mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,11 @@ def make_blurs(k: Any, blur: Any, geometry: Any, images: np.ndarray) -> tuple[li
     given = list(k) if several else [k]
     if not given:
         raise ValueError("k is empty; pass at least one strength, or blur=None for no blur.")
+    if not is_auto and not all(isinstance(strength, Real) for strength in given):
+        raise ValueError(f"k must be 'auto', a number or a list of numbers; got {k!r}.")
     named = _as_list(blur)
+    if None in named:
+        raise ValueError(f"blur={blur!r} lists None; the unblurred images are always trained on.")
     blurs: list[Any] = []
     used: list[Any] = []
     for one in named:

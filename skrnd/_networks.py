@@ -170,7 +170,13 @@ def check_input_shape(network: str | NetworkFactory, input_shape: tuple[int, ...
     ------
     ValueError
         If images are too small, or if plain rows meet a network for images.
+    TypeError
+        If `network` is a module instead of a function that makes modules.
     """
+    if isinstance(network, nn.Module):
+        raise TypeError(
+            "network must be a function that returns a new torch module at each call; got a module."
+        )
     if network == "resnet34" and len(input_shape) != 3:
         raise ValueError("network='resnet34' needs images; flat rows are images with image_shape.")
     # A single row of pixels has nothing to blur, whatever the network.

@@ -91,7 +91,9 @@ def double(images):
         (8, "svd", "k=8 is out of range for images of 8 x 9"),
         ([3, 28], "dct", "k=28 is out of range for images of 8 x 9"),
         (2.5, "svd", "'k' parameter of SVDBlur must be"),
-        (["a"], "svd", "'k' parameter of SVDBlur must be"),
+        ([3, "auto"], "svd", r"k must be 'auto', a number or a list of numbers.*'auto'"),
+        ([[2, 3]], "svd", "k must be 'auto', a number or a list of numbers"),
+        (3, ["svd", None], "lists None"),
     ],
 )
 def test_parameters_that_do_not_go_together(k, blur, match, images):

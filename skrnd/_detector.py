@@ -20,7 +20,7 @@ from ._backend import own_torch_state, resolve_device, resolve_precision
 from ._copies import BLURS, apply_blur, make_blurs
 from ._distillation import INFERENCE_ROWS, distil, infer, load_pair
 from ._logging import logger, verbosity
-from ._networks import NetworkFactory, build_networks, check_input_shape
+from ._networks import NetworkFactory, build_networks, check_network
 from ._threshold import held_out_threshold, training_threshold
 from ._validation import LAYOUT_CONSTRAINTS, inlier_rows, unchanged_on_error, validate_rows
 
@@ -265,6 +265,9 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             cannot be told or images too small for the networks, if `k` is out of
             range for the images, if a blur changes their shape, if the device is
             not there, or if `y` has another length or no normal row.
+        TypeError
+            If X is sparse or holds what is no number, or if `network` is a module
+            or does not return one.
         """
         with unchanged_on_error(self), own_torch_state():
             self._fit(X, y)
@@ -301,7 +304,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
 
         self._layout = layout
         self.input_shape_ = self.sample_shape_ if layout is None else layout.chw
-        check_input_shape(self.network, self.input_shape_)
+        check_network(self.network, self.input_shape_)
         self._learn_scale(X[train])
         rows = self._standardise(X[train])
         # Plain rows have nothing to blur.

@@ -163,8 +163,8 @@ def mlp(input_shape: tuple[int, ...], role: Role, n_members: int) -> nn.Module:
     return ParallelMLP(input_shape[0], hidden, n_members)
 
 
-def check_input_shape(network: str | NetworkFactory, input_shape: tuple[int, ...]) -> None:
-    """Refuse inputs that the network is not made for.
+def check_network(network: str | NetworkFactory, input_shape: tuple[int, ...]) -> None:
+    """Refuse what is no network, and inputs that the network is not made for.
 
     Raises
     ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -65,10 +66,11 @@ def choose_strength(
     n_images = max(16, _SAMPLE_VALUES // math.prod(images.shape[1:]))
     images = images[: min(n_images, 256)]
     whole = log_effective_rank(images)
-
     if whole == 0:
         return candidates[0]
 
+    # The search below ends beside candidates that it has already looked at.
+    @cache
     def ratio(index: int) -> float:
         blurred = make_blur(candidates[index]).fit_transform(images)
         return log_effective_rank(blurred) / whole

@@ -17,7 +17,6 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-import skrnd._detector
 import skrnd._networks
 import skrnd._validation
 from skrnd import SVDRNDDetector

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from skrnd._networks import Ensemble, ParallelMLP, ResidualBlock, build_networks, check_input_shape
+from skrnd._networks import Ensemble, ParallelMLP, ResidualBlock, build_networks, check_network
 
 
 def build(network, input_shape, *, n_targets=2, n_members=1, seed=0):
@@ -210,11 +210,11 @@ def test_networks_that_cannot_be_distilled(network, error, match):
 )
 def test_inputs_that_a_network_is_not_made_for(network, input_shape, match):
     with pytest.raises(ValueError, match=match):
-        check_input_shape(network, input_shape)
+        check_network(network, input_shape)
 
 
 @pytest.mark.parametrize(
     ("network", "input_shape"), [("auto", (1,)), ("auto", (1, 4, 4)), (linear, (1, 2, 2))]
 )
 def test_the_smallest_inputs(network, input_shape):
-    check_input_shape(network, input_shape)
+    check_network(network, input_shape)

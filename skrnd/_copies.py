@@ -11,9 +11,10 @@ import numpy as np
 from sklearn.base import clone
 
 from ._strength import choose_strength
-from .blur import BaseBlur, DCTBlur, GaussianBlur, SVDBlur
+from .base import BaseImageTransformer
+from .blur import DCTBlur, GaussianBlur, SVDBlur
 
-BLURS: dict[str, type[BaseBlur]] = {
+BLURS: dict[str, type[BaseImageTransformer]] = {
     "svd": SVDBlur,
     "dct": DCTBlur,
     "gaussian": GaussianBlur,
@@ -68,7 +69,7 @@ def make_blurs(k: Any, blur: Any, geometry: Any, images: np.ndarray) -> tuple[li
         )
     blurs += [clone(one) for one in _as_list(geometry)]
     for transformer in blurs:
-        if isinstance(transformer, BaseBlur):
+        if isinstance(transformer, BaseImageTransformer):
             transformer.set_params(image_shape=None, channel_axis=1)
         if hasattr(transformer, "set_output"):
             transformer.set_output(transform="default")
@@ -110,7 +111,7 @@ def _choose(name: str, images: np.ndarray) -> float:
     return choose_strength(_named_blur(name), candidates, images)
 
 
-def _named_blur(name: str) -> Callable[[Any], BaseBlur]:
+def _named_blur(name: str) -> Callable[[Any], BaseImageTransformer]:
     if name not in BLURS:
         raise ValueError(f"Unknown blur {name!r}; the blurs with a name are {sorted(BLURS)}.")
     # Images in here have one layout, whatever X has.

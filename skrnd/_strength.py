@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from .blur import BaseBlur
+from .base import BaseImageTransformer
 
 # On CIFAR-10 this gives the K that the method's best results were had with.
 TARGET_RATIO = 0.5
@@ -42,7 +42,7 @@ def log_effective_rank(images: np.ndarray) -> float:
 
 
 def choose_strength(
-    make_blur: Callable[[float], BaseBlur],
+    make_blur: Callable[[float], BaseImageTransformer],
     candidates: list[float],
     images: np.ndarray,
 ) -> float:

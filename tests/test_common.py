@@ -22,13 +22,20 @@ import skrnd._validation
 from skrnd import SVDRNDDetector
 from skrnd._images import ImageLayout
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur
+from skrnd.geometry import Contrast, Flip, Invert, Rotate, Shear, Translate
 
-BLURS = [
+TRANSFORMERS = [
     SVDBlur(),
     SVDBlur(0.5, channel_axis=1),
     DCTBlur(),
     GaussianBlur(),
     GaussianBlur(sigma=3.0),
+    Flip(),
+    Rotate(),
+    Translate(),
+    Shear(),
+    Contrast(),
+    Invert(),
 ]
 DETECTORS = [
     SVDRNDDetector(),
@@ -43,13 +50,13 @@ DETECTORS = [
 ]
 
 
-@parametrize_with_checks(BLURS + DETECTORS)
+@parametrize_with_checks(TRANSFORMERS + DETECTORS)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
 # What check_estimator leaves to scikit-learn's own test suite.
-@pytest.mark.parametrize("estimator", BLURS + DETECTORS, ids=repr)
+@pytest.mark.parametrize("estimator", TRANSFORMERS + DETECTORS, ids=repr)
 @pytest.mark.parametrize(
     "check", [check_param_validation, check_dataframe_column_names_consistency]
 )
@@ -58,7 +65,7 @@ def test_checks_of_scikit_learns_own_estimators(estimator, check):
 
 
 @pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names:UserWarning")
-@pytest.mark.parametrize("estimator", BLURS, ids=repr)
+@pytest.mark.parametrize("estimator", TRANSFORMERS, ids=repr)
 @pytest.mark.parametrize(
     "check",
     [

@@ -17,7 +17,8 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 
 import skrnd._detector
 from skrnd import SVDRNDDetector
-from skrnd.blur import BaseBlur, DCTBlur, GaussianBlur, SVDBlur
+from skrnd.base import BaseImageTransformer
+from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur
 from skrnd.model_selection import NoveltyKFold
 
 QUICK = {"max_epochs": 1, "random_state": 0}
@@ -388,8 +389,8 @@ def test_pipelines(images):
 
 
 def test_blurs_are_given_standardised_images_in_one_layout(images):
-    class Spy(BaseBlur):
-        def _blur(self, images):
+    class Spy(BaseImageTransformer):
+        def _transform_images(self, images):
             seen.append(images.clone())
             return images
 

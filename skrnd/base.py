@@ -1,0 +1,204 @@
+"""The base class of the transformers that make copies of images."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn import get_config
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
+from sklearn.utils import gen_batches
+
+from ._backend import widest_float
+from ._images import ImageLayout
+from ._validation import LAYOUT_CONSTRAINTS, unchanged_on_error, validate_rows
+
+__all__ = ["BaseImageTransformer"]
+
+
+class BaseImageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Base class of blurs and geometry: images in, images of the same shape out.
+
+    A subclass writes an ``__init__`` that stores its parameters (with
+    `image_shape` and `channel_axis` among them) and `_transform_images`. All the rest, the
+    layouts, dtypes, checks, memory and the scikit-learn interface, is here.
+
+    Parameters
+    ----------
+    image_shape : tuple of int, default=None
+        Shape of one image, (height, width), (channels, height, width) or
+        (height, width, channels), for X of flat rows. Without it, a flat row is
+        an image one pixel high.
+    channel_axis : {"auto", 1, -1}, default="auto"
+        Axis of the stack (n, ...) that holds the channels of 3-D images: 1 for
+        (n, channels, height, width), -1 for (n, height, width, channels).
+        "auto" takes the end that has one to four entries and refuses to guess
+        when both or neither have. 3 and -3 are accepted as other names of -1
+        and 1.
+
+    See Also
+    --------
+    skrnd.blur : Blurs, and their opposite.
+    skrnd.geometry : Turned, shifted and inverted images.
+
+    Examples
+    --------
+    A median filter as a blur of one's own:
+
+    >>> import numpy as np
+    >>> import scipy.ndimage
+    >>> from skrnd.base import BaseImageTransformer
+    >>> class MedianBlur(BaseImageTransformer):
+    ...     def __init__(self, size=3, *, image_shape=None, channel_axis="auto"):
+    ...         self.size = size
+    ...         self.image_shape = image_shape
+    ...         self.channel_axis = channel_axis
+    ...
+    ...     def _transform_images(self, images):
+    ...         return scipy.ndimage.median_filter(images, size=(1, 1, self.size, self.size))
+    >>> spot = np.zeros((1, 5, 5))
+    >>> spot[0, 2, 2] = 1.0
+    >>> MedianBlur().fit_transform(spot).max()
+    np.float64(0.0)
+    """
+
+    _parameter_constraints: dict = {**LAYOUT_CONSTRAINTS}
+
+    def __init__(
+        self,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: str | int = "auto",
+    ) -> None:
+        self.image_shape = image_shape
+        self.channel_axis = channel_axis
+
+    def _transform_images(self, images: torch.Tensor) -> torch.Tensor | np.ndarray:
+        """Transform a stack of images; to be written by the subclass.
+
+        Parameters
+        ----------
+        images : tensor of shape (n, C, H, W)
+            float32 or float64, on the CPU when X was a numpy array, so that
+            numpy and scipy functions take it as it is.
+
+        Returns
+        -------
+        tensor or ndarray of shape (n, C, H, W)
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define _transform_images.")
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> BaseImageTransformer:
+        """Check X and the parameters, and remember the shape of a row.
+
+        Parameters
+        ----------
+        X : array-like or tensor
+            Images, (n, H, W), (n, C, H, W) or (n, H, W, C), or flat rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            If X is not a stack of real, finite images in a layout that can be
+            told, or if a parameter is out of range for them.
+        """
+        with unchanged_on_error(self):
+            X, layout = self._validate(X, reset=True)
+            self._transform_block(X[:1], layout, _dtypes(X)[0])
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Transform images.
+
+        Parameters
+        ----------
+        X : array-like or tensor
+            Images, (n, H, W), (n, C, H, W) or (n, H, W, C), or flat rows.
+
+        Returns
+        -------
+        X_new : ndarray or tensor
+            Of the shape and layout of X; a tensor on the same device if X is
+            one. Floats keep their dtype; integers and booleans come back as
+            float32 up to 16 bits and as float64 beyond.
+        """
+        self._validate_params()
+        X, layout = self._validate(X, reset=False)
+        work, result = _dtypes(X)
+        is_tensor = isinstance(X, torch.Tensor)
+        new = torch.empty_like(X, dtype=result) if is_tensor else np.empty(X.shape, result)
+        # Doubles, and about eight of them per value while an SVD is at work.
+        row_bytes = 64 * max(1, math.prod(X.shape[1:]))
+        block_rows = max(1, int(get_config()["working_memory"] * 2**20) // row_bytes)
+        for rows in gen_batches(len(X), block_rows):
+            new[rows] = self._transform_block(X[rows], layout, work)
+        return new
+
+    def _validate(self, X: Any, *, reset: bool) -> tuple[Any, ImageLayout]:
+        X, layout = validate_rows(self, X, reset=reset)
+        if layout is None:
+            row = (1, X.shape[1])
+            layout = ImageLayout(tuple(X.shape[1:]), row, channels_last=False)
+        return X, layout
+
+    @torch.no_grad()
+    def _transform_block(self, X: Any, layout: ImageLayout, work: torch.dtype) -> Any:
+        images = layout.to_nchw(X)
+        if isinstance(X, torch.Tensor):
+            images = images.to(work).contiguous()
+        else:
+            # A fresh array: torch takes no foreign byte order and no negative
+            # stride, and it warns of read-only memory.
+            images = torch.from_numpy(np.array(images, dtype=_numpy_dtype(work), order="C"))
+        new = torch.as_tensor(self._transform_images(images))
+        if new.shape != images.shape:
+            raise ValueError(
+                f"{type(self).__name__} must keep the shape of images: {tuple(images.shape)} "
+                f"became {tuple(new.shape)}."
+            )
+        new = layout.from_nchw(new)
+        return new if isinstance(X, torch.Tensor) else new.numpy()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _dtypes(X: np.ndarray | torch.Tensor) -> tuple[torch.dtype, Any]:
+    """The torch dtype to compute in, and the dtype of X's own kind to return.
+
+    Integers are exact, so they are computed in float64; float32 holds the result
+    as finely as 16 bits need.
+    """
+    if isinstance(X, torch.Tensor):
+        is_float, widest = X.dtype.is_floating_point, widest_float(X.device)
+    else:
+        is_float, widest = X.dtype.kind == "f", torch.float64
+    narrow = X.dtype.itemsize <= (4 if is_float else 2)
+    work = torch.float32 if is_float and narrow else widest
+    result = torch.float32 if narrow else widest
+    if isinstance(X, torch.Tensor):
+        return work, X.dtype if is_float else result
+    if is_float and narrow:
+        return work, X.dtype.newbyteorder("=")
+    return work, _numpy_dtype(result)
+
+
+def _numpy_dtype(dtype: torch.dtype) -> np.dtype:
+    return np.dtype(str(dtype).removeprefix("torch."))

@@ -1,0 +1,382 @@
+"""Geometry and photometry: transformers that turn, move or invert images.
+
+The further copies of the paper's Table 2. Like the blurs, each is a scikit-learn
+transformer, and makes a copy of the normal images when it is passed to
+:class:`~skrnd.SVDRNDDetector`::
+
+    SVDRNDDetector(blur=None, geometry=Flip())   # mirrored copy alone
+    SVDRNDDetector(blur="svd", geometry=Rotate())  # SVD-ROT-RND
+
+What comes in from beyond the edge of an image is its own reflection about that
+edge, as in :class:`~skrnd.blur.GaussianBlur`.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+import torch
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+
+from ._validation import LAYOUT_CONSTRAINTS
+from .base import BaseImageTransformer
+
+__all__ = ["Contrast", "Flip", "Invert", "Rotate", "Shear", "Translate"]
+
+_AXIS_CONSTRAINT = [StrOptions({"vertical", "horizontal"})]
+
+
+class Flip(BaseImageTransformer):
+    """Mirror images left to right or upside down.
+
+    Parameters
+    ----------
+    axis : {"vertical", "horizontal"}, default="horizontal"
+        "horizontal" swaps left and right, "vertical" top and bottom.
+    image_shape : tuple of int, default=None
+        Shape of one image, (height, width), (channels, height, width) or
+        (height, width, channels), for X of flat rows. Without it, a flat row is
+        an image one pixel high.
+    channel_axis : {"auto", 1, -1}, default="auto"
+        Axis of the stack that holds the channels of 3-D images. "auto" takes
+        the end that has one to four entries.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        ``X.shape[1]``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features of flat rows, if they have string names.
+    sample_shape_ : tuple of int
+        Shape of one row of X.
+
+    Examples
+    --------
+    >>> from skrnd.geometry import Flip
+    >>> Flip().fit_transform([[[1.0, 2.0], [3.0, 4.0]]])
+    array([[[2., 1.],
+            [4., 3.]]])
+    """
+
+    _parameter_constraints: dict = {**LAYOUT_CONSTRAINTS, "axis": _AXIS_CONSTRAINT}
+
+    def __init__(
+        self,
+        axis: str = "horizontal",
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: str | int = "auto",
+    ) -> None:
+        super().__init__(image_shape=image_shape, channel_axis=channel_axis)
+        self.axis = axis
+
+    def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flip(-1 if self.axis == "horizontal" else -2)
+
+
+class Rotate(BaseImageTransformer):
+    """Rotate images about their centre.
+
+    Quarter turns of square images and half turns of any are exact; every other
+    angle interpolates linearly between pixels.
+
+    Parameters
+    ----------
+    angle : float, default=90.0
+        Degrees, anticlockwise.
+    image_shape : tuple of int, default=None
+        Shape of one image, (height, width), (channels, height, width) or
+        (height, width, channels), for X of flat rows. Without it, a flat row is
+        an image one pixel high.
+    channel_axis : {"auto", 1, -1}, default="auto"
+        Axis of the stack that holds the channels of 3-D images. "auto" takes
+        the end that has one to four entries.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        ``X.shape[1]``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features of flat rows, if they have string names.
+    sample_shape_ : tuple of int
+        Shape of one row of X.
+
+    Examples
+    --------
+    >>> from skrnd.geometry import Rotate
+    >>> Rotate(90).fit_transform([[[1.0, 2.0], [3.0, 4.0]]])
+    array([[[2., 4.],
+            [1., 3.]]])
+    """
+
+    _parameter_constraints: dict = {
+        **LAYOUT_CONSTRAINTS,
+        "angle": [Interval(Real, None, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        angle: float = 90.0,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: str | int = "auto",
+    ) -> None:
+        super().__init__(image_shape=image_shape, channel_axis=channel_axis)
+        self.angle = angle
+
+    def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
+        quarters = self.angle / 90
+        is_square = images.shape[-2] == images.shape[-1]
+        if quarters % (1 if is_square else 2) == 0:
+            return torch.rot90(images, int(quarters % 4), (-2, -1))
+        cos, sin = math.cos(math.radians(self.angle)), math.sin(math.radians(self.angle))
+        # Rows count downwards: what is anticlockwise to the eye turns the other
+        # way in (x, y), and a pixel comes from where the reverse turn leads.
+        return _warp(images, ((cos, -sin), (sin, cos)))
+
+
+class Translate(BaseImageTransformer):
+    """Shift images down or to the right.
+
+    Parameters
+    ----------
+    shift : int or float, default=0.25
+        An int is a number of pixels, a float in (-1, 1) a share of the height
+        or width, rounded to whole pixels. Negative is up or to the left. An int
+        must be smaller than the side.
+    axis : {"vertical", "horizontal"}, default="vertical"
+        Direction of the shift.
+    image_shape : tuple of int, default=None
+        Shape of one image, (height, width), (channels, height, width) or
+        (height, width, channels), for X of flat rows. Without it, a flat row is
+        an image one pixel high.
+    channel_axis : {"auto", 1, -1}, default="auto"
+        Axis of the stack that holds the channels of 3-D images. "auto" takes
+        the end that has one to four entries.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        ``X.shape[1]``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features of flat rows, if they have string names.
+    sample_shape_ : tuple of int
+        Shape of one row of X.
+
+    Examples
+    --------
+    >>> from skrnd.geometry import Translate
+    >>> Translate(1, axis="horizontal").fit_transform([[[1.0, 2.0, 3.0]]])
+    array([[[1., 1., 2.]]])
+    """
+
+    _parameter_constraints: dict = {
+        **LAYOUT_CONSTRAINTS,
+        "shift": [
+            Interval(Integral, None, None, closed="neither"),
+            Interval(RealNotInt, -1, 1, closed="neither"),
+        ],
+        "axis": _AXIS_CONSTRAINT,
+    }
+
+    def __init__(
+        self,
+        shift: float = 0.25,
+        axis: str = "vertical",
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: str | int = "auto",
+    ) -> None:
+        super().__init__(image_shape=image_shape, channel_axis=channel_axis)
+        self.shift = shift
+        self.axis = axis
+
+    def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
+        dim = -2 if self.axis == "vertical" else -1
+        size = images.shape[dim]
+        n_pixels = self.shift if isinstance(self.shift, Integral) else round(self.shift * size)
+        if abs(n_pixels) >= size:
+            raise ValueError(
+                f"shift={self.shift} is out of range for images of {images.shape[-2]} x "
+                f"{images.shape[-1]} pixels: an integer shift must be less than {size} either "
+                "way, a float between -1 and 1 fits every size."
+            )
+        source = torch.arange(size, device=images.device) - n_pixels
+        reflected = torch.where(source < 0, -1 - source, source)
+        reflected = torch.where(reflected >= size, 2 * size - 1 - reflected, reflected)
+        return images.index_select(dim, reflected)
+
+
+class Shear(BaseImageTransformer):
+    """Slant images about their centre.
+
+    A pixel moves along `axis` by the tangent of `angle` times its distance from
+    the middle across that axis. Interpolates linearly between pixels.
+
+    Parameters
+    ----------
+    angle : float, default=30.0
+        Degrees, in (-90, 90). Positive moves the lower half to the right, or the
+        right half down.
+    axis : {"vertical", "horizontal"}, default="horizontal"
+        Direction in which pixels move.
+    image_shape : tuple of int, default=None
+        Shape of one image, (height, width), (channels, height, width) or
+        (height, width, channels), for X of flat rows. Without it, a flat row is
+        an image one pixel high.
+    channel_axis : {"auto", 1, -1}, default="auto"
+        Axis of the stack that holds the channels of 3-D images. "auto" takes
+        the end that has one to four entries.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        ``X.shape[1]``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features of flat rows, if they have string names.
+    sample_shape_ : tuple of int
+        Shape of one row of X.
+
+    Examples
+    --------
+    >>> from skrnd.geometry import Shear
+    >>> column = [[0.0, 1.0, 0.0]] * 3
+    >>> Shear(45).fit_transform([column]).round()
+    array([[[1., 0., 0.],
+            [0., 1., 0.],
+            [0., 0., 1.]]])
+    """
+
+    _parameter_constraints: dict = {
+        **LAYOUT_CONSTRAINTS,
+        "angle": [Interval(Real, -90, 90, closed="neither")],
+        "axis": _AXIS_CONSTRAINT,
+    }
+
+    def __init__(
+        self,
+        angle: float = 30.0,
+        axis: str = "horizontal",
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: str | int = "auto",
+    ) -> None:
+        super().__init__(image_shape=image_shape, channel_axis=channel_axis)
+        self.angle = angle
+        self.axis = axis
+
+    def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
+        slope = math.tan(math.radians(self.angle))
+        if self.axis == "horizontal":
+            return _warp(images, ((1.0, -slope), (0.0, 1.0)))
+        return _warp(images, ((1.0, 0.0), (-slope, 1.0)))
+
+
+class Contrast(BaseImageTransformer):
+    """Pull the pixels of every channel towards their mean, or away from it.
+
+    Every pixel x of a channel with mean m becomes ``m + factor * (x - m)``,
+    image by image.
+
+    Parameters
+    ----------
+    factor : float, default=0.5
+        Above 0. Below 1 takes contrast away, above 1 adds it.
+    image_shape : tuple of int, default=None
+        Shape of one image, (height, width), (channels, height, width) or
+        (height, width, channels), for X of flat rows. Without it, a flat row is
+        an image one pixel high.
+    channel_axis : {"auto", 1, -1}, default="auto"
+        Axis of the stack that holds the channels of 3-D images. "auto" takes
+        the end that has one to four entries.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        ``X.shape[1]``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features of flat rows, if they have string names.
+    sample_shape_ : tuple of int
+        Shape of one row of X.
+
+    Examples
+    --------
+    >>> from skrnd.geometry import Contrast
+    >>> Contrast(0.5).fit_transform([[[0.0, 4.0], [4.0, 8.0]]])
+    array([[[2., 4.],
+            [4., 6.]]])
+    """
+
+    _parameter_constraints: dict = {
+        **LAYOUT_CONSTRAINTS,
+        "factor": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        factor: float = 0.5,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: str | int = "auto",
+    ) -> None:
+        super().__init__(image_shape=image_shape, channel_axis=channel_axis)
+        self.factor = factor
+
+    def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
+        mean = images.mean((-2, -1), keepdim=True)
+        return mean + self.factor * (images - mean)
+
+
+class Invert(BaseImageTransformer):
+    """Swap light and dark in every channel.
+
+    Every pixel x of a channel becomes ``min + max - x``, with the least and the
+    greatest value of that channel, image by image, so that its range stays.
+
+    Parameters
+    ----------
+    image_shape : tuple of int, default=None
+        Shape of one image, (height, width), (channels, height, width) or
+        (height, width, channels), for X of flat rows. Without it, a flat row is
+        an image one pixel high.
+    channel_axis : {"auto", 1, -1}, default="auto"
+        Axis of the stack that holds the channels of 3-D images. "auto" takes
+        the end that has one to four entries.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        ``X.shape[1]``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features of flat rows, if they have string names.
+    sample_shape_ : tuple of int
+        Shape of one row of X.
+
+    Examples
+    --------
+    >>> from skrnd.geometry import Invert
+    >>> Invert().fit_transform([[[0.0, 1.0], [2.0, 5.0]]])
+    array([[[5., 4.],
+            [3., 0.]]])
+    """
+
+    def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
+        return images.amin((-2, -1), keepdim=True) + images.amax((-2, -1), keepdim=True) - images
+
+
+def _warp(images: torch.Tensor, source: tuple[tuple[float, float], ...]) -> torch.Tensor:
+    """Fetch every pixel (x, y), counted from the centre, from ``source @ (x, y)``."""
+    height, width = images.shape[-2:]
+    (xx, xy), (yx, yy) = source
+    # torch measures in half sides: from -1 to 1, whatever the size.
+    half_sides = [[xx, xy * height / width, 0.0], [yx * width / height, yy, 0.0]]
+    theta = torch.tensor(half_sides, dtype=images.dtype, device=images.device)
+    grid = torch.nn.functional.affine_grid(theta[None], [1, 1, height, width], align_corners=False)
+    return torch.nn.functional.grid_sample(
+        images,
+        grid.expand(len(images), -1, -1, -1),
+        mode="bilinear",
+        padding_mode="reflection",
+        align_corners=False,
+    )

@@ -1,0 +1,179 @@
+"""The contract that every blur and every geometry keeps."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.ndimage
+import torch
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+from skrnd.base import BaseImageTransformer
+from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur
+from skrnd.geometry import Contrast, Flip, Invert, Rotate, Shear, Translate
+
+TRANSFORMERS = [
+    SVDBlur(k=3),
+    SVDBlur(),
+    DCTBlur(k=3),
+    DCTBlur(),
+    GaussianBlur(),
+    GaussianBlur(2.5),
+    Flip(),
+    Rotate(),
+    Rotate(20.0),
+    Translate(),
+    Translate(-2, axis="horizontal"),
+    Shear(),
+    Shear(axis="vertical"),
+    Contrast(),
+    Invert(),
+]
+
+
+@pytest.mark.parametrize("transformer", TRANSFORMERS, ids=repr)
+def test_layouts_agree(transformer, rng):
+    nchw = rng.normal(size=(4, 3, 12, 10)).astype(np.float32)
+    expected = clone(transformer).fit_transform(nchw)
+    assert expected.shape == nchw.shape
+
+    nhwc = np.moveaxis(nchw, 1, -1)
+    np.testing.assert_array_equal(
+        clone(transformer).fit_transform(nhwc), np.moveaxis(expected, 1, -1)
+    )
+    np.testing.assert_array_equal(clone(transformer).fit_transform(nchw[:, 0]), expected[:, 0])
+    for stack, new in ((nchw, expected), (nhwc, np.moveaxis(expected, 1, -1))):
+        flat = clone(transformer).set_params(image_shape=stack.shape[1:])
+        np.testing.assert_array_equal(flat.fit_transform(stack.reshape(4, -1)), new.reshape(4, -1))
+
+
+@pytest.mark.parametrize("transformer", TRANSFORMERS, ids=repr)
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        (np.uint8, np.float32),
+        (np.int16, np.float32),
+        (bool, np.float32),
+        (np.int32, np.float64),
+        (np.float16, np.float16),
+        (np.float32, np.float32),
+        (np.float64, np.float64),
+        (">f8", np.float64),
+    ],
+)
+def test_dtypes(transformer, dtype, expected, rng):
+    X = (rng.random((3, 8, 8)) * 50).astype(dtype)
+    new = clone(transformer).fit_transform(X)
+    assert new.dtype == expected
+    assert new.dtype.isnative
+    reference = clone(transformer).fit_transform(X.astype(np.float64))
+    tolerance = 1e-2 if dtype == np.float16 else 1e-4
+    np.testing.assert_allclose(new, reference, atol=tolerance * 50)
+
+
+@pytest.mark.parametrize("transformer", TRANSFORMERS, ids=repr)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64, torch.bfloat16])
+def test_tensor_in_tensor_out(transformer, dtype, rng):
+    X = (
+        torch.from_numpy(rng.random((3, 3, 8, 9)) * 50)
+        .to(dtype)
+        .requires_grad_(dtype == torch.float32)
+    )
+    new = clone(transformer).fit_transform(X)
+    assert isinstance(new, torch.Tensor)
+    assert new.device == X.device
+    assert new.dtype == (torch.float32 if dtype == torch.uint8 else dtype)
+    assert not new.requires_grad
+    reference = clone(transformer).fit_transform(X.detach().double().numpy())
+    tolerance = 1e-2 if dtype == torch.bfloat16 else 1e-5
+    np.testing.assert_allclose(new.double(), reference, atol=tolerance * 50)
+
+
+@pytest.mark.parametrize("transformer", TRANSFORMERS, ids=repr)
+def test_blocks_do_not_show(transformer, rng):
+    X = rng.normal(size=(50, 8, 8))
+    whole = clone(transformer).fit_transform(X)
+    with config_context(working_memory=0.02):
+        np.testing.assert_array_equal(clone(transformer).fit_transform(X), whole)
+
+
+@pytest.mark.parametrize("transformer", TRANSFORMERS, ids=repr)
+def test_input_stays_as_it_is(transformer, rng):
+    X = rng.normal(size=(4, 8, 8))
+    before = X.copy()
+    X.flags.writeable = False
+    clone(transformer).fit_transform(X)
+    clone(transformer).fit_transform(X[::-1, :, ::-1])
+    np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize("transformer", TRANSFORMERS, ids=repr)
+def test_needs_no_fit(transformer, rng):
+    X = rng.normal(size=(4, 8, 8))
+    np.testing.assert_array_equal(
+        clone(transformer).transform(X), clone(transformer).fit_transform(X)
+    )
+
+
+def test_shape_is_remembered(rng):
+    blur = GaussianBlur().fit(rng.normal(size=(4, 8, 8)))
+    with pytest.raises(ValueError, match=r"\(8, 9\).*GaussianBlur.*\(8, 8\)"):
+        blur.transform(rng.normal(size=(4, 8, 9)))
+
+
+def test_names_of_flat_rows(rng):
+    frame = pd.DataFrame(rng.normal(size=(4, 64)), columns=[f"pixel_{i}" for i in range(64)])
+    blur = SVDBlur(3, image_shape=(8, 8)).set_output(transform="pandas")
+    new = blur.fit_transform(frame)
+    assert list(new.columns) == list(frame.columns)
+    np.testing.assert_array_equal(
+        new, SVDBlur(3).fit_transform(frame.to_numpy().reshape(-1, 8, 8)).reshape(4, 64)
+    )
+    assert blur.get_feature_names_out().tolist() == list(frame.columns)
+
+
+def test_lives_in_a_pipeline_of_flat_rows(rng):
+    X = rng.random((6, 64))
+    pipeline = make_pipeline(GaussianBlur(image_shape=(8, 8)), MinMaxScaler())
+    expected = MinMaxScaler().fit_transform(
+        [scipy.ndimage.gaussian_filter(row.reshape(8, 8), 1.0).ravel() for row in X]
+    )
+    np.testing.assert_allclose(pipeline.fit_transform(X), expected, atol=1e-12)
+
+
+class MedianBlur(BaseImageTransformer):
+    """A blur of a user."""
+
+    def __init__(self, size=3, *, image_shape=None, channel_axis="auto"):
+        self.size = size
+        self.image_shape = image_shape
+        self.channel_axis = channel_axis
+
+    def _transform_images(self, images):
+        return scipy.ndimage.median_filter(images, size=(1, 1, self.size, self.size))
+
+
+def test_a_blur_of_a_users_own(rng):
+    X = rng.random((4, 8, 9, 3)).astype(np.float32)
+    new = MedianBlur().fit_transform(X)
+    assert new.dtype == np.float32
+    np.testing.assert_array_equal(new, scipy.ndimage.median_filter(X, size=(1, 3, 3, 1)))
+
+
+class Cropping(BaseImageTransformer):
+    """Breaks the contract."""
+
+    def _transform_images(self, images):
+        return images[..., 1:]
+
+
+def test_a_transformer_must_keep_the_shape(rng):
+    with pytest.raises(ValueError, match="Cropping must keep the shape"):
+        Cropping().fit(rng.random((4, 8, 8)))
+
+
+def test_the_base_class_does_nothing(rng):
+    with pytest.raises(NotImplementedError, match="_transform_images"):
+        BaseImageTransformer().fit(rng.random((4, 8, 8)))

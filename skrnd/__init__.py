@@ -1,6 +1,6 @@
 """Novelty detection for images, for people who live in scikit-learn."""
 
-from . import base, blur, geometry, metrics, model_selection
+from . import base, blur, datasets, geometry, metrics, model_selection
 from ._detector import SVDRNDDetector
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "__version__",
     "base",
     "blur",
+    "datasets",
     "geometry",
     "metrics",
     "model_selection",

@@ -1,0 +1,196 @@
+"""Downloads from a server on the loopback address, a bad one at times."""
+
+import hashlib
+import multiprocessing
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from skrnd import _download
+from skrnd._download import ChecksumError, download
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves `server.content`, breaking off after `server.cuts` bytes while there are any."""
+
+    def do_GET(self):
+        server = self.server
+        server.ranges.append(self.headers.get("Range"))
+        if server.status != 200:
+            self.send_error(server.status)
+            return
+        start = 0
+        if server.knows_ranges and self.headers.get("Range"):
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            if start >= len(server.content):
+                self.send_error(416)
+                return
+        self.send_response(206 if start else 200)
+        body = server.content[start:]
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        n_bytes = server.cuts.pop(0) if server.cuts else len(body)
+        self.wfile.write(body[:n_bytes])
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    """A server with knobs."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.content, server.status, server.knows_ranges = CONTENT, 200, True
+    server.cuts, server.ranges = [], []
+    server.url = f"http://127.0.0.1:{server.server_address[1]}/file.bin"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def get(server, path, **kwargs):
+    return download(server.url, path, sha256=SHA256, delay=0, progress=False, **kwargs)
+
+
+def only(folder):
+    """Name of the one file in a folder."""
+    (file,) = folder.iterdir()
+    return file.name
+
+
+def test_downloads_once(server, tmp_path):
+    path = tmp_path / "cache" / "file.bin"
+    assert get(server, path) == path
+    assert path.read_bytes() == CONTENT
+    assert only(path.parent) == "file.bin"
+    get(server, path)
+    assert server.ranges == [None]
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_goes_on_where_the_connection_broke(server, tmp_path, knows_ranges):
+    server.knows_ranges, server.cuts = knows_ranges, [100_000, 50_000]
+    get(server, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    second_start = 150_000 if knows_ranges else 50_000
+    assert server.ranges == [None, "bytes=100000-", f"bytes={second_start}-"]
+
+
+def test_goes_on_where_an_earlier_call_was_interrupted(server, tmp_path):
+    server.cuts = [100_000]
+    with pytest.raises(OSError, match="ended after 100000 of 300000 bytes"):
+        get(server, tmp_path / "file.bin", n_retries=0)
+    assert only(tmp_path) == "file.bin.part"
+    get(server, tmp_path / "file.bin")
+    assert server.ranges == [None, "bytes=100000-"]
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    assert only(tmp_path) == "file.bin"
+
+
+def test_finishes_what_only_lacked_its_name(server, tmp_path):
+    (tmp_path / "file.bin.part").write_bytes(CONTENT)
+    get(server, tmp_path / "file.bin")
+    assert only(tmp_path) == "file.bin"
+
+
+@pytest.mark.parametrize(
+    "content", [CONTENT[:-1] + b"?", CONTENT[:1000], b"<html>not found</html>", b""]
+)
+def test_a_wrong_file_is_not_kept(server, tmp_path, content):
+    server.content = content
+    with pytest.raises(ChecksumError, match=f"SHA-256 is {hashlib.sha256(content).hexdigest()}"):
+        get(server, tmp_path / "file.bin")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_beginning_is_not_kept(server, tmp_path):
+    (tmp_path / "file.bin.part").write_bytes(b"something else")
+    with pytest.raises(ChecksumError):
+        get(server, tmp_path / "file.bin")
+    assert list(tmp_path.iterdir()) == []
+    get(server, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+
+
+def test_a_damaged_file_in_the_cache_is_replaced(server, tmp_path):
+    (tmp_path / "file.bin").write_bytes(b"damaged")
+    get(server, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+
+
+def test_a_damaged_file_stays_if_there_is_no_better(server, tmp_path):
+    server.status = 404
+    (tmp_path / "file.bin").write_bytes(b"damaged")
+    with pytest.raises(OSError, match="404"):
+        get(server, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == b"damaged"
+
+
+@pytest.mark.parametrize(("status", "n_tries"), [(404, 1), (403, 1), (503, 3)])
+def test_tries_again_only_where_that_can_help(server, tmp_path, status, n_tries):
+    server.status = status
+    with pytest.raises(OSError, match=rf"file.bin could not be downloaded: .*{status}"):
+        get(server, tmp_path / "file.bin", n_retries=2)
+    assert len(server.ranges) == n_tries
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_answers(server, tmp_path):
+    server.server_close()
+    with pytest.raises(OSError, match="could not be downloaded"):
+        get(server, tmp_path / "file.bin", n_retries=1)
+
+
+def test_other_protocols_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="must start with http"):
+        download("file:///etc/passwd", tmp_path / "file.bin", sha256=SHA256)
+
+
+def test_several_processes_get_it_once(server, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(3) as pool:
+        pool.starmap(download_in_process, [(server.url, tmp_path / "file.bin")] * 6)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    assert only(tmp_path) == "file.bin"
+    assert server.ranges == [None]
+
+
+def download_in_process(url, path):
+    """At module level, for spawn."""
+    download(url, path, sha256=SHA256, progress=False)
+
+
+def test_the_bar_shows_what_is_done(server, tmp_path, monkeypatch):
+    shown = []
+
+    @contextmanager
+    def bar(name, wanted):
+        assert (name, wanted) == ("file.bin", True)
+        yield lambda n_done, total: shown.append((n_done, total))
+
+    monkeypatch.setattr(_download, "_bar", bar)
+    server.cuts = [100_000]
+    download(server.url, tmp_path / "file.bin", sha256=SHA256, delay=0)
+    assert [total for _, total in shown] == [300_000] * len(shown)
+    assert (100_000, 300_000) in shown
+    assert shown[-1] == (300_000, 300_000)
+
+
+def test_the_real_bar(server, tmp_path, capsys):
+    download(server.url, tmp_path / "file.bin", sha256=SHA256)
+    assert "file.bin" in capsys.readouterr().out
+
+
+def test_no_bar_without_rich(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "rich.progress", None)
+    download(server.url, tmp_path / "file.bin", sha256=SHA256)
+    assert capsys.readouterr().out == ""

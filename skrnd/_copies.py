@@ -1,4 +1,4 @@
-"""Which copies of the training images there are: blurred ones and turned ones."""
+"""Which copies of the training images there are: blurred, sharpened and turned ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from sklearn.base import clone
 
 from ._strength import choose_strength
 from .base import BaseImageTransformer
-from .blur import DCTBlur, GaussianBlur, SVDBlur
+from .blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
 
-BLURS: dict[str, type[BaseImageTransformer]] = {
+# What is left of the detail in the blurred copy of "two-sided", and how many
+# times as much of it there is in the sharpened one.
+_SOFT_GAIN = 0.125
+_SHARP_GAIN = 6.0
+
+BLURS: dict[str, Callable[[float], BaseImageTransformer]] = {
     "svd": SVDBlur,
     "dct": DCTBlur,
     "gaussian": GaussianBlur,
+    "two-sided": partial(SVDBlur, gain=_SOFT_GAIN),
 }
 
 
@@ -56,7 +62,10 @@ def make_blurs(k: Any, blur: Any, geometry: Any, images: np.ndarray) -> tuple[li
             if is_auto:
                 strengths = [_choose(one, images)]
             blurs += [_named_blur(one)(strength) for strength in strengths]
-        elif not is_auto and "k" in _params(one):
+            if one == "two-sided":
+                blurs.append(SVDSharpen(gain=_SHARP_GAIN))
+        # k is the strength of blurs; their opposite keeps its own.
+        elif not is_auto and "k" in _params(one) and not isinstance(one, SVDSharpen):
             blurs += [clone(one).set_params(k=strength) for strength in strengths]
         else:
             strengths = []
@@ -108,6 +117,9 @@ def _choose(name: str, images: np.ndarray) -> float:
         candidates = np.geomspace(0.3, shorter_side / 4, 16).round(2).tolist()
     else:
         candidates = list(range(1, shorter_side))
+    # Two-sided means as many singular values; that they are not quite zeroed
+    # tells nothing of how many they should be.
+    name = "svd" if name == "two-sided" else name
     return choose_strength(_named_blur(name), candidates, images)
 
 

@@ -41,29 +41,41 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     image, the error of the mimicry of the first target is its novelty. Without
     the blurred copies (``blur=None``, plain random network distillation) images
     smoother than the normal ones are mimicked best of all and pass for normal;
-    with them, the predictor learns that smooth is not normal [1]_.
+    with them, the predictor learns that smooth is not normal [1]_. By default a
+    sharpened copy teaches it the same of the other side.
 
     Parameters
     ----------
     k : "auto", int, float or list of these, default="auto"
-        Strength of the blurs that are named by a string: the K smallest
-        non-zero singular values zeroed by "svd" (an int, or a share of the
-        shorter side in (0, 1)), the highest frequencies dropped by "dct"
-        (likewise), the standard deviation in pixels of "gaussian". Several
+        Strength of the blurs that are named by a string: how many of the
+        smallest non-zero singular values "svd" zeroes and "two-sided" weakens
+        (an int, the paper's K, or a share of the shorter side in (0, 1)), how
+        many of the highest frequencies "dct" drops (likewise), the standard
+        deviation in pixels of "gaussian". Several
         strengths make several blurred copies, each with its own target. "auto"
         takes the strength that halves the mean log effective rank of the normal
         images; `k_` says which. With an estimator as `blur`, a number replaces
         its parameter `k` and "auto" leaves it as it is.
-    blur : {"svd", "dct", "gaussian"}, transformer, list or None, default="svd"
-        What makes the blurred copies: the blurs of :mod:`skrnd.blur` by name,
-        or any transformer that keeps the shape, a
+    blur : {"two-sided", "svd", "dct", "gaussian"}, transformer, list or None, \
+            default="two-sided"
+        What makes the copies. "svd" is the paper's method, whose detector finds
+        what is smoother than the normal images. "two-sided" finds what is
+        sharper as well: one copy is softened, ``SVDBlur(k, gain=1/8)``, and one
+        is sharpened, ``SVDSharpen(0.5, gain=6)``. Or any transformer that keeps
+        the shape, those of :mod:`skrnd.blur` or a
         :class:`~sklearn.preprocessing.FunctionTransformer` for instance, or
-        several of them. It is given float32 images of shape (n, C, H, W), in
-        whatever layout X is, with every channel standardised. None trains
-        without copies. Plain rows are never blurred.
+        several of all these. A transformer is given float32 images of shape
+        (n, C, H, W), in whatever layout X is, with every channel standardised.
+        None trains without copies, which is plain random network distillation.
+        Plain rows have no copies either way.
     geometry : transformer, list of transformers or None, default=None
-        Further copies, turned or shifted instead of blurred, under the same
-        conditions.
+        Further copies, turned or shifted by the transformers of
+        :mod:`skrnd.geometry`, under the same conditions.
+    score : {"auto", "contrast", "error"}, default="auto"
+        What novelty is. "error" is the paper's: how badly the predictor mimics
+        the first target. "contrast" adds how far its answer has gone over to
+        another target, see the notes. "auto" is "contrast" for
+        ``blur="two-sided"`` and "error" for all else.
     network : {"auto", "resnet34"} or callable, default="auto"
         Architecture of targets and predictor. "auto" is a compact residual
         network that adapts to the size of images, and a small perceptron for
@@ -151,10 +163,21 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     -----
     With :math:`f` the predictor, :math:`g_0, ..., g_b` the targets and
     :math:`D_1, ..., D_b` the copies of the training set :math:`D_0`, training
-    minimises :math:`\sum_i \sum_{x \in D_i} |f(x) - g_i(x)|^2` and
-    :meth:`score_samples` is minus the mean over the outputs of
-    :math:`(f(x) - g_0(x))^2`. Every target is standardised, output by output,
-    over its copy.
+    minimises :math:`\sum_i \sum_{x \in D_i} |f(x) - g_i(x)|^2`. Every target is
+    standardised, output by output, over its copy. The error of a row is the mean
+    over the m outputs,
+
+    .. math:: e(x) = |f(x) - g_0(x)|^2 / m,
+
+    and its contrast adds the share of the way from the first target to another
+    one that the predictor has gone,
+
+    .. math:: e(x) + \max(0, \max_{i > 0}
+        \langle f(x) - g_0(x), g_i(x) - g_0(x) \rangle / |g_i(x) - g_0(x)|^2).
+
+    A row that looks like a copy is given away by its contrast even where its
+    target is easy to mimic; one that looks like nothing seen before by its
+    error. :meth:`score_samples` is minus the one or the other.
 
     Novelties that are about as sharp as the normal images and differ in what
     they show, CIFAR-100 for a detector of CIFAR-10 for instance, are mostly not
@@ -186,6 +209,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         ],
         "blur": [StrOptions(set(BLURS)), HasMethods(["fit", "transform"]), list, tuple, None],
         "geometry": [HasMethods(["fit", "transform"]), list, tuple, None],
+        "score": [StrOptions({"auto", "contrast", "error"})],
         "network": [StrOptions({"auto", "resnet34"}), callable],
         "n_estimators": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -204,8 +228,9 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         self,
         k: Any = "auto",
         *,
-        blur: Any = "svd",
+        blur: Any = "two-sided",
         geometry: Any = None,
+        score: str = "auto",
         network: str | NetworkFactory = "auto",
         n_estimators: str | int = "auto",
         max_epochs: str | int = "auto",
@@ -223,6 +248,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         self.k = k
         self.blur = blur
         self.geometry = geometry
+        self.score = score
         self.network = network
         self.n_estimators = n_estimators
         self.max_epochs = max_epochs
@@ -331,6 +357,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
                 predictor,
                 targets,
                 [torch.from_numpy(copy) for copy in copies],
+                n_judges=len(copies) if self._contrasts() else 1,
                 device=device,
                 precision=precision,
                 max_epochs=max_epochs,
@@ -347,6 +374,11 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             self.offset_ = held_out_threshold(scores, _FALSE_ALARM_RATE)
         else:
             self.offset_ = training_threshold(scores, self.contamination)
+
+    def _contrasts(self) -> bool:
+        if self.score != "auto":
+            return self.score == "contrast"
+        return isinstance(self.blur, str) and self.blur == "two-sided"
 
     def _resolve_n_estimators(self) -> int:
         if self.n_estimators == "auto":
@@ -404,8 +436,8 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n,), float64
-            Minus the mean squared difference of predictor and target over the
-            standardised outputs; at most 0, and the larger the more normal.
+            Minus the error or the contrast of each row (see `score`), at most 0:
+            the larger the more normal.
 
         Raises
         ------

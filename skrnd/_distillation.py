@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from ._backend import widest_float
-from ._networks import NetworkFactory, build_networks
+from ._networks import NetworkFactory, Targets, build_networks
 
 # Rows that go through a network at once where no gradient is kept.
 INFERENCE_ROWS = 256
 
 
-class StandardisedTarget(nn.Module):
-    """A frozen random network whose outputs have mean 0 and variance 1.
+class StandardisedTargets(nn.Module):
+    """Frozen random networks whose outputs have mean 0 and variance 1.
 
     Nearly all the energy of a raw random target is a fixed offset, the same for
     every image. What sets images apart is in the rest, so each output is
@@ -27,49 +27,69 @@ class StandardisedTarget(nn.Module):
     mean: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, network: nn.Module, n_outputs: int) -> None:
+    def __init__(self, networks: Targets, n_targets: int, n_outputs: int) -> None:
         super().__init__()
-        self.network = network.requires_grad_(False).eval()
-        self.register_buffer("mean", torch.zeros(n_outputs, dtype=torch.float32))
-        self.register_buffer("scale", torch.ones(n_outputs, dtype=torch.float32))
+        self.networks = networks.requires_grad_(False).eval()
+        shape = (n_targets, n_outputs)
+        self.register_buffer("mean", torch.zeros(shape, dtype=torch.float32))
+        self.register_buffer("scale", torch.ones(shape, dtype=torch.float32))
 
-    def standardise(self, raw: torch.Tensor) -> torch.Tensor:
-        """Learn mean and scale from raw outputs, and return these standardised."""
+    def standardise(self, copy: int, raw: torch.Tensor) -> torch.Tensor:
+        """Learn mean and scale of one target from raw outputs, and return these standardised."""
         wide = raw.to(widest_float(raw.device))
         mean, scale = wide.mean(0), wide.std(0, correction=0)
         # An output that never moves says nothing and must not divide by zero.
         still = scale <= 1e-6 * wide.abs().amax(0)
-        self.mean.copy_(mean)
-        self.scale.copy_(torch.where(still, 1.0, scale))
-        return (raw - self.mean) / self.scale
+        self.mean[copy] = mean
+        self.scale[copy] = torch.where(still, 1.0, scale)
+        return (raw - self.mean[copy]) / self.scale[copy]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (self.network(x) - self.mean) / self.scale
+        """What all targets say: (n, n_targets, n_outputs)."""
+        return (self.networks(x, range(len(self.mean))) - self.mean) / self.scale
+
+    def first(self, n_targets: int) -> StandardisedTargets:
+        """The first few of the targets, as a module of their own."""
+        kept = StandardisedTargets(self.networks.first(n_targets), n_targets, self.mean.shape[1])
+        kept = kept.to(self.mean.device)
+        kept.mean.copy_(self.mean[:n_targets])
+        kept.scale.copy_(self.scale[:n_targets])
+        return kept
 
 
 class DistilledPair(nn.Module):
-    """A predictor and the target of the unblurred rows; gives each row its error."""
+    """A predictor and the targets that judge it; gives each row its novelty."""
 
-    def __init__(self, predictor: nn.Module, target: StandardisedTarget) -> None:
+    def __init__(self, predictor: nn.Module, targets: StandardisedTargets) -> None:
         super().__init__()
         self.predictor = predictor
-        self.target = target
+        self.targets = targets
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Mean squared difference over the outputs, one number per row.
+        """Error of the mimicry and, with several targets, the pull of the others.
 
         Summed in double precision: the order in which torch adds up a row
         depends on how many rows there are.
         """
-        difference = self.predictor(x) - self.target(x)
-        return difference.to(widest_float(difference.device)).square().mean(1)
+        said = self.targets(x)
+        wide = widest_float(said.device)
+        own, others = said[:, :1].to(wide), said[:, 1:].to(wide)
+        off = self.predictor(x).unsqueeze(1).to(wide) - own
+        error = off.square().mean((1, 2))
+        if others.shape[1] == 0:
+            return error
+        # How far the prediction has gone from its own target to another one.
+        way = others - own
+        length = way.square().sum(2).clamp_min(torch.finfo(wide).tiny)
+        return error + ((off * way).sum(2) / length).amax(1).clamp_min(0)
 
 
 def distil(
     predictor: nn.Module,
-    targets: Sequence[nn.Module],
+    targets: Targets,
     copies: Sequence[torch.Tensor],
     *,
+    n_judges: int,
     device: torch.device,
     precision: torch.dtype,
     max_epochs: int,
@@ -87,10 +107,12 @@ def distil(
     ----------
     predictor : module
         Changed in place.
-    targets : sequence of modules
+    targets : Targets
         One for each copy, the first for the rows themselves.
     copies : sequence of tensors of shape (n, ...)
         float32, on the CPU: the rows, then their blurred copies.
+    n_judges : int
+        How many of the targets, from the first on, the pair keeps to score with.
     device, precision
         Where, and in which dtype, the predictor is trained.
     max_epochs, batch_size, learning_rate
@@ -108,7 +130,7 @@ def distil(
     loss_curve : list of float
         Mean loss per row and output of each epoch.
     """
-    first, wanted = _targets_of_copies(targets, copies, device)
+    standardised, wanted = _targets_of_copies(targets, copies, device)
     inputs = torch.cat([copy.to(device) for copy in copies])
     # Without a cache: inside an outer autocast it would outlive the step and
     # hand out the weights of the first step for ever.
@@ -142,24 +164,23 @@ def distil(
         loss_curve.append(float(total) / len(inputs))
         on_epoch(epoch, loss_curve[-1])
     predictor.requires_grad_(False).eval()
-    return DistilledPair(predictor, first), loss_curve
+    return DistilledPair(predictor, standardised.first(n_judges)), loss_curve
 
 
 def _targets_of_copies(
-    targets: Sequence[nn.Module], copies: Sequence[torch.Tensor], device: torch.device
-) -> tuple[StandardisedTarget, torch.Tensor]:
-    """Standardise each target over its copy; return the first and what all say.
+    targets: Targets, copies: Sequence[torch.Tensor], device: torch.device
+) -> tuple[StandardisedTargets, torch.Tensor]:
+    """Standardise each target over its copy; return them and what they say there.
 
     The targets and their inputs never change, so one pass serves all epochs.
     """
-    wanted = []
-    for i, (network, copy) in enumerate(zip(targets, copies, strict=True)):
-        raw = infer(network.to(device).eval(), copy, device)
-        target = StandardisedTarget(network, raw.shape[1]).to(device)
-        wanted.append(target.standardise(raw))
-        if i == 0:
-            first = target
-    return first, torch.cat(wanted)
+    targets = targets.to(device).eval()
+    raw = [
+        infer(lambda x, i=i: targets(x, [i]).squeeze(1), copy, device)
+        for i, copy in enumerate(copies)
+    ]
+    standardised = StandardisedTargets(targets, len(copies), raw[0].shape[1]).to(device)
+    return standardised, torch.cat([standardised.standardise(i, r) for i, r in enumerate(raw)])
 
 
 def load_pair(
@@ -170,22 +191,22 @@ def load_pair(
     weights: Mapping[str, np.ndarray],
 ) -> DistilledPair:
     """Build a pair again from the arrays of its `state_dict`."""
-    predictor, (target,) = build_networks(
+    n_targets, n_outputs = weights["targets.mean"].shape
+    predictor, targets = build_networks(
         network,
         input_shape,
-        n_targets=1,
+        n_targets=n_targets,
         n_members=n_members,
         generator=torch.Generator(device="cpu"),
     )
-    n_outputs = len(weights["target.mean"])
-    pair = DistilledPair(predictor, StandardisedTarget(target, n_outputs))
+    pair = DistilledPair(predictor, StandardisedTargets(targets, n_targets, n_outputs))
     # Copied, since joblib maps arrays read-only and torch has no such tensors.
     pair.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in weights.items()})
     return pair.requires_grad_(False).eval()
 
 
 def infer(
-    network: nn.Module,
+    network: Callable[[torch.Tensor], torch.Tensor],
     rows: torch.Tensor,
     device: torch.device,
     *,

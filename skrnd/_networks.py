@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from ._backend import global_generator_seeded
 
-Role = Literal["predictor", "target"]
 NetworkFactory = Callable[[tuple[int, ...]], nn.Module]
 
 # A random target is worth mimicking from about this many pixels a side on.
@@ -42,41 +40,6 @@ class ResidualBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = torch.relu(self.norm1(self.conv1(x)))
         return self.norm2(self.conv2(y)) + self.shortcut(x)
-
-
-class ResidualNetwork(nn.Sequential):
-    """A residual network that ends in globally averaged features.
-
-    Parameters
-    ----------
-    n_channels : int
-        Channels of the images.
-    stages : list of (width, n_blocks, stride)
-        Blocks of equal width; the first block of a stage has its stride. An
-        activation stands between stages and none after the last.
-    n_halvings : int
-        Convolutions of stride 2 in front of the first stage.
-    """
-
-    def __init__(
-        self, n_channels: int, stages: list[tuple[int, int, int]], n_halvings: int = 0
-    ) -> None:
-        width = stages[0][0]
-        layers: list[nn.Module] = []
-        for stride in (2,) * n_halvings + (1,):
-            layers += [
-                nn.Conv2d(n_channels, width, 3, stride, padding=1, bias=False),
-                nn.BatchNorm2d(width),
-            ]
-            n_channels = width
-            if stride == 2:
-                layers.append(nn.ReLU())
-        for stage_width, n_blocks, stride in stages:
-            layers.append(nn.ReLU())
-            for block in range(n_blocks):
-                layers.append(ResidualBlock(width, stage_width, stride if block == 0 else 1))
-                width = stage_width
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 class Ensemble(nn.Module):
@@ -127,40 +90,142 @@ class ParallelMLP(nn.Module):
         return self.layers[-1](x).transpose(0, 1).flatten(1)
 
 
-def compact_network(input_shape: tuple[int, ...], role: Role, n_members: int) -> nn.Module:
+class Targets(nn.Module):
+    """The random networks that the predictor mimics, one for each copy of the rows.
+
+    Parameters
+    ----------
+    trunks : list of modules
+        What the targets of one member of an ensemble have in common.
+    heads : list of lists of modules
+        For each member, what each of its targets makes of the common part.
+    """
+
+    def __init__(self, trunks: list[nn.Module], heads: list[list[nn.Module]]) -> None:
+        super().__init__()
+        self.trunks = nn.ModuleList(trunks)
+        self.heads = nn.ModuleList(nn.ModuleList(own) for own in heads)
+
+    def forward(self, x: torch.Tensor, copies: Sequence[int]) -> torch.Tensor:
+        """What the targets of `copies` say: (n, n_copies, n_outputs)."""
+        of_members = []
+        for trunk, heads in zip(self.trunks, self.heads, strict=True):
+            common = trunk(x)
+            of_members.append(torch.stack([heads[i](common) for i in copies], dim=1))
+        return torch.cat(of_members, dim=2)
+
+    def first(self, n_targets: int) -> Targets:
+        """The first few of the targets, as a module of their own."""
+        return Targets(list(self.trunks), [list(heads)[:n_targets] for heads in self.heads])
+
+
+def independent(targets: list[nn.Module]) -> Targets:
+    """Targets that have nothing in common."""
+    return Targets([nn.Identity()], [targets])
+
+
+def _stem(n_channels: int, width: int, n_halvings: int = 0) -> list[nn.Module]:
+    """Convolutions in front of the first stage, `n_halvings` of them with stride 2."""
+    layers: list[nn.Module] = []
+    for stride in (2,) * n_halvings + (1,):
+        layers += [
+            nn.Conv2d(n_channels, width, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        ]
+        n_channels = width
+        if stride == 2:
+            layers.append(nn.ReLU())
+    return layers
+
+
+def _residual_stages(width: int, stages: list[tuple[int, int, int]]) -> list[nn.Module]:
+    """Stages of (width, n_blocks, stride of the first block).
+
+    An activation stands in front of every stage and none after the last.
+    """
+    layers: list[nn.Module] = []
+    for stage_width, n_blocks, stride in stages:
+        layers.append(nn.ReLU())
+        for block in range(n_blocks):
+            layers.append(ResidualBlock(width, stage_width, stride if block == 0 else 1))
+            width = stage_width
+    return layers
+
+
+def _pooled(side: int) -> list[nn.Module]:
+    """Features averaged over side x side parts of the image, as a vector."""
+    return [nn.AdaptiveAvgPool2d(side), nn.Flatten()]
+
+
+def compact_networks(
+    input_shape: tuple[int, ...], n_targets: int, n_members: int
+) -> tuple[nn.Module, Targets]:
     """Residual networks of width 16 for images of any size.
 
     Stages of 16, 32, 64 and 128 features, one block each, as many as there are
-    halvings down to 4 pixels a side; larger images are halved before the first.
-    The predictor has two blocks more, twice as wide and back.
+    halvings down to about 4 pixels a side; larger images are halved before the
+    first. The features are averaged over quarters of the image, which tells more
+    of it than one average does. The predictor has two blocks more, twice as wide
+    and back. The targets differ in their last stage.
     """
     n_channels, *sides = input_shape
-    halvings = int(math.log2(min(sides) / MIN_SIDE))
-    n_halvings_before = max(0, halvings - 3)
-    stages = [(16, 1, 1), (32, 1, 2), (64, 1, 2), (128, 1, 2)][: halvings + 1]
-    if role == "predictor":
-        n_outputs = stages[-1][0]
-        stages += [(2 * n_outputs, 1, 1), (n_outputs, 1, 1)]
-    return Ensemble(
-        [ResidualNetwork(n_channels, stages, n_halvings_before) for _ in range(n_members)]
+    n_halvings = round(math.log2(min(sides) / MIN_SIDE))
+    n_before = max(0, n_halvings - 3)
+    stages = [(16, 1, 1), (32, 1, 2), (64, 1, 2), (128, 1, 2)][: n_halvings + 1]
+    n_features = stages[-1][0]
+    extra = [(2 * n_features, 1, 1), (n_features, 1, 1)]
+
+    def predictor() -> nn.Module:
+        stem = _stem(n_channels, 16, n_before)
+        return nn.Sequential(*stem, *_residual_stages(16, stages + extra), *_pooled(2))
+
+    def trunk() -> nn.Module:
+        stem = _stem(n_channels, 16, n_before)
+        return nn.Sequential(*stem, *_residual_stages(16, stages[:-1]))
+
+    def head() -> nn.Module:
+        width = stages[-2][0] if len(stages) > 1 else 16
+        return nn.Sequential(*_residual_stages(width, stages[-1:]), *_pooled(2))
+
+    return (
+        Ensemble([predictor() for _ in range(n_members)]),
+        Targets(
+            [trunk() for _ in range(n_members)],
+            [[head() for _ in range(n_targets)] for _ in range(n_members)],
+        ),
     )
 
 
-def resnet34(input_shape: tuple[int, ...], role: Role, n_members: int) -> nn.Module:
+def resnet34(
+    input_shape: tuple[int, ...], n_targets: int, n_members: int
+) -> tuple[nn.Module, Targets]:
     """The networks of the paper: ResNet-34 for small images, 512 outputs.
 
     The predictor goes on with a block to 1024 features and one back to 512.
     """
     stages = [(64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)]
-    if role == "predictor":
-        stages += [(1024, 1, 1), (512, 1, 1)]
-    return Ensemble([ResidualNetwork(input_shape[0], stages) for _ in range(n_members)])
+
+    def ensemble(stages: list[tuple[int, int, int]]) -> nn.Module:
+        return Ensemble(
+            [
+                nn.Sequential(
+                    *_stem(input_shape[0], 64), *_residual_stages(64, stages), *_pooled(1)
+                )
+                for _ in range(n_members)
+            ]
+        )
+
+    predictor = ensemble([*stages, (1024, 1, 1), (512, 1, 1)])
+    return predictor, independent([ensemble(stages) for _ in range(n_targets)])
 
 
-def mlp(input_shape: tuple[int, ...], role: Role, n_members: int) -> nn.Module:
+def mlps(input_shape: tuple[int, ...], n_targets: int, n_members: int) -> tuple[nn.Module, Targets]:
     """Perceptrons for rows without image structure."""
-    hidden = [128, 128] if role == "predictor" else [128]
-    return ParallelMLP(input_shape[0], hidden, n_members)
+    (n_features,) = input_shape
+    return (
+        ParallelMLP(n_features, [128, 128], n_members),
+        independent([ParallelMLP(n_features, [128], n_members) for _ in range(n_targets)]),
+    )
 
 
 def check_network(network: str | NetworkFactory, input_shape: tuple[int, ...]) -> None:
@@ -195,7 +260,7 @@ def build_networks(
     n_targets: int,
     n_members: int,
     generator: torch.Generator,
-) -> tuple[nn.Module, list[nn.Module]]:
+) -> tuple[nn.Module, Targets]:
     """Build a predictor and its targets, with random weights from `generator` alone.
 
     Parameters
@@ -214,7 +279,7 @@ def build_networks(
     Returns
     -------
     predictor : module
-    targets : list of modules
+    targets : Targets
 
     Raises
     ------
@@ -225,46 +290,43 @@ def build_networks(
         If a callable does not return a module.
     """
     if not callable(network):
-        roles: list[Role] = ["predictor"] + ["target"] * n_targets
-        predictor, *targets = (
-            _build_known(network, input_shape, role, n_members, generator) for role in roles
-        )
-        return predictor, targets
+        return _build_known(network, input_shape, n_targets, n_members, generator)
     predictor, *targets = (
         Ensemble([_call_factory(network, input_shape, generator) for _ in range(n_members)])
         for _ in range(1 + n_targets)
     )
     _check_supplied(predictor, targets, input_shape)
-    return predictor, targets
+    return predictor, independent(targets)
 
 
 def _build_known(
     network: str,
     input_shape: tuple[int, ...],
-    role: Role,
+    n_targets: int,
     n_members: int,
     generator: torch.Generator,
-) -> nn.Module:
+) -> tuple[nn.Module, Targets]:
     if network == "resnet34":
         build, initialise = resnet34, _torch_default
     else:
-        build = compact_network if len(input_shape) == 3 else mlp
+        build = compact_networks if len(input_shape) == 3 else mlps
         initialise = _he_normal
     # Built without values, because the constructors of torch's layers would
     # draw them from the global generator.
     with torch.device("meta"):
-        ensemble = build(input_shape, role, n_members)
-    ensemble = ensemble.to(torch.float32).to_empty(device="cpu")
-    for module in ensemble.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
-        elif isinstance(module, nn.Conv2d):
-            initialise(module.weight, generator)
-        elif isinstance(module, ParallelLinear):
-            for weight in module.weight:
-                initialise(weight, generator)
-            nn.init.zeros_(module.bias)
-    return ensemble
+        predictor, targets = build(input_shape, n_targets, n_members)
+    for part in (predictor, targets):
+        part.to(torch.float32).to_empty(device="cpu")
+        for module in part.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+            elif isinstance(module, nn.Conv2d):
+                initialise(module.weight, generator)
+            elif isinstance(module, ParallelLinear):
+                for weight in module.weight:
+                    initialise(weight, generator)
+                nn.init.zeros_(module.bias)
+    return predictor, targets
 
 
 def _he_normal(weight: torch.Tensor, generator: torch.Generator) -> None:

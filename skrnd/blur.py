@@ -1,8 +1,8 @@
-"""Blurs: transformers that take detail out of images and keep their shape.
+"""Blurs, and their opposite: transformers that take detail out of images or add it.
 
 A blurred copy of the normal images is what teaches
-:class:`~skrnd.SVDRNDDetector` that "smooth" is not "normal". Each blur is also
-a scikit-learn transformer of its own.
+:class:`~skrnd.SVDRNDDetector` that "smooth" is not "normal", and a sharpened
+one that "sharp" is not. Each is also a scikit-learn transformer of its own.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from ._backend import widest_float
 from ._validation import LAYOUT_CONSTRAINTS
 from .base import BaseImageTransformer
 
-__all__ = ["DCTBlur", "GaussianBlur", "SVDBlur"]
-
+__all__ = ["DCTBlur", "GaussianBlur", "SVDBlur", "SVDSharpen"]
 
 _K_CONSTRAINT = [
     Interval(Integral, 1, None, closed="left"),
@@ -28,16 +27,36 @@ _K_CONSTRAINT = [
 ]
 
 
-class SVDBlur(BaseImageTransformer):
-    """Zero the smallest singular values of every channel of every image.
+class _SVDGain(BaseImageTransformer):
+    """Multiply the smallest singular values of every channel by a gain."""
+
+    k: float
+    gain: float
+
+    def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
+        height, width = images.shape[-2:]
+        n_smallest = _n_smallest(self.k, min(height, width), (height, width))
+        # float64 whatever comes in: where two singular values nearly meet, the
+        # truncation magnifies the error of the decomposition by s / gap.
+        u, s, vh = torch.linalg.svd(images.to(widest_float(images.device)), full_matrices=False)
+        tolerance = s[..., :1] * max(height, width) * torch.finfo(images.dtype).eps
+        rank = (s > tolerance).sum(-1, keepdim=True)
+        index = torch.arange(s.shape[-1], device=s.device)
+        s = torch.where(index < rank - n_smallest, s, self.gain * s)
+        return ((u * s.unsqueeze(-2)) @ vh).to(images.dtype)
+
+
+class SVDBlur(_SVDGain):
+    """Zero, or weaken, the smallest singular values of every channel of every image.
 
     Channel ``X_j`` of numerical rank ``N_j`` with singular value decomposition
     ``U diag(s) V^T`` becomes ``U diag(s_1, ..., s_{N_j - K}, 0, ..., 0) V^T``:
-    the K smallest of its non-zero singular values are zeroed [1]_. A channel of
-    rank K or less has none to spare and becomes zero, as in the authors' code.
-    The rank counts the singular values above
-    ``s_1 * max(H, W) * eps``, as :func:`numpy.linalg.matrix_rank` does, with eps
-    that of the dtype of X (float64 for integers, which are exact).
+    the K smallest of its non-zero singular values are zeroed [1]_, or, with a
+    `gain` above 0, multiplied by it. A channel of rank K or less has none to
+    spare and becomes zero, as in the authors' code. The rank counts the singular
+    values above ``s_1 * max(H, W) * eps``, as :func:`numpy.linalg.matrix_rank`
+    does, with eps that of the dtype of X (float64 for integers, which are
+    exact).
 
     Parameters
     ----------
@@ -46,6 +65,11 @@ class SVDBlur(BaseImageTransformer):
         ``min(H, W) - 1``. A float in (0, 1) is a share of ``min(H, W)``, rounded
         and at most ``min(H, W) - 1``; the default is the paper's 28 of 32. The
         share keeps its meaning when the size of the images changes.
+    gain : float, default=0.0
+        What is left of them, in [0, 1); 0 is the paper's. A truncated image is
+        like no other picture in that its rank is low, and a network that trains
+        for long tells it by that and not by its smoothness; a weakened one can
+        only be told by its smoothness.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Without it, a flat row is
@@ -63,6 +87,10 @@ class SVDBlur(BaseImageTransformer):
         Names of the features of flat rows, if they have string names.
     sample_shape_ : tuple of int
         Shape of one row of X.
+
+    See Also
+    --------
+    SVDSharpen : The opposite.
 
     References
     ----------
@@ -84,28 +112,88 @@ class SVDBlur(BaseImageTransformer):
     _parameter_constraints: dict = {
         **LAYOUT_CONSTRAINTS,
         "k": _K_CONSTRAINT,
+        "gain": [Interval(Real, 0, 1, closed="left")],
     }
 
     def __init__(
         self,
         k: float = 0.875,
+        gain: float = 0.0,
         *,
         image_shape: tuple[int, ...] | None = None,
         channel_axis: str | int = "auto",
     ) -> None:
         super().__init__(image_shape=image_shape, channel_axis=channel_axis)
         self.k = k
+        self.gain = gain
 
-    def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
-        height, width = images.shape[-2:]
-        n_dropped = _n_dropped(self.k, min(height, width), (height, width))
-        # float64 whatever comes in: where two singular values nearly meet, the
-        # truncation magnifies the error of the decomposition by s / gap.
-        u, s, vh = torch.linalg.svd(images.to(widest_float(images.device)), full_matrices=False)
-        tolerance = s[..., :1] * max(height, width) * torch.finfo(images.dtype).eps
-        rank = (s > tolerance).sum(-1, keepdim=True)
-        kept = torch.arange(s.shape[-1], device=s.device) < rank - n_dropped
-        return ((u * (s * kept).unsqueeze(-2)) @ vh).to(images.dtype)
+
+class SVDSharpen(_SVDGain):
+    """Amplify the smallest singular values of every channel of every image.
+
+    The opposite of :class:`SVDBlur`: the K smallest of the non-zero singular
+    values are multiplied by `gain`, so that ``x`` becomes
+    ``x + (gain - 1) * (x - blur(x))``. All of them are, in a channel of rank K
+    or less.
+
+    Parameters
+    ----------
+    k : int or float, default=0.5
+        How many singular values are amplified, counted as by
+        :class:`SVDBlur`: an int from 1 to ``min(H, W) - 1``, or a share of
+        ``min(H, W)`` in (0, 1).
+    gain : float, default=4.0
+        What they are multiplied by, above 1.
+    image_shape : tuple of int, default=None
+        Shape of one image, (height, width), (channels, height, width) or
+        (height, width, channels), for X of flat rows. Without it, a flat row is
+        an image one pixel high; it has one singular value and so a float `k`
+        leaves it as it is, and an int `k` is out of range.
+    channel_axis : {"auto", 1, -1}, default="auto"
+        Axis of the stack that holds the channels of 3-D images. "auto" takes
+        the end that has one to four entries.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        ``X.shape[1]``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features of flat rows, if they have string names.
+    sample_shape_ : tuple of int
+        Shape of one row of X.
+
+    See Also
+    --------
+    SVDBlur : The opposite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrnd.blur import SVDBlur, SVDSharpen
+    >>> X = np.random.default_rng(0).normal(size=(10, 3, 32, 32))
+    >>> X_sharp = SVDSharpen(k=16, gain=4.0).fit_transform(X)
+    >>> detail = X - SVDBlur(k=16).fit_transform(X)
+    >>> bool(np.allclose(X_sharp, X + 3.0 * detail))
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **LAYOUT_CONSTRAINTS,
+        "k": _K_CONSTRAINT,
+        "gain": [Interval(Real, 1, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        k: float = 0.5,
+        gain: float = 4.0,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: str | int = "auto",
+    ) -> None:
+        super().__init__(image_shape=image_shape, channel_axis=channel_axis)
+        self.k = k
+        self.gain = gain
 
 
 class _SeparableBlur(BaseImageTransformer):
@@ -183,7 +271,7 @@ class DCTBlur(_SeparableBlur):
         return tuple(self._projection(size, (height, width)) for size in (height, width))
 
     def _projection(self, size: int, image: tuple[int, int]) -> np.ndarray:
-        n_kept = size - _n_dropped(self.k, size, image)
+        n_kept = size - _n_smallest(self.k, size, image)
         basis = scipy.fft.dct(np.eye(size), norm="ortho", axis=0)[:n_kept]
         return basis.T @ basis
 
@@ -248,8 +336,8 @@ class GaussianBlur(_SeparableBlur):
         )
 
 
-def _n_dropped(k: float, size: int, image: tuple[int, int]) -> int:
-    """How many of `size` singular values or frequencies the strength `k` drops."""
+def _n_smallest(k: float, size: int, image: tuple[int, int]) -> int:
+    """How many of `size` singular values or frequencies the strength `k` speaks of."""
     if not isinstance(k, Integral):
         return min(round(k * size), size - 1)
     if k >= size:

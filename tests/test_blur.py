@@ -1,5 +1,7 @@
 """Blurs against numpy's SVD and scipy's transforms in float64."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import scipy.fft
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur
+from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
 
 
 def svd_reference(channel, k):
@@ -16,6 +18,12 @@ def svd_reference(channel, k):
     u, s, vh = np.linalg.svd(channel.astype(np.float64), full_matrices=False)
     n_kept = max(0, np.linalg.matrix_rank(channel) - k)
     return u[:, :n_kept] @ np.diag(s[:n_kept]) @ vh[:n_kept]
+
+
+def gain_reference(channel, k, gain):
+    """Multiply the k smallest non-zero singular values of one channel."""
+    blurred = svd_reference(channel, k)
+    return blurred + gain * (channel - blurred)
 
 
 def dct_reference(channel, k):
@@ -43,6 +51,8 @@ def assert_close(actual, expected):
 
 REFERENCES = [
     (SVDBlur, "k", svd_reference, 5),
+    (partial(SVDBlur, gain=0.125), "k", partial(gain_reference, gain=0.125), 5),
+    (SVDSharpen, "k", partial(gain_reference, gain=4.0), 3),
     (DCTBlur, "k", dct_reference, 5),
     (GaussianBlur, "sigma", gaussian_reference, 1.3),
     (GaussianBlur, "sigma", gaussian_reference, 6.0),
@@ -117,6 +127,19 @@ def test_svd_of_rank_k_or_less_is_zero(rank, rng):
     assert (SVDBlur(k=3).fit_transform(channel[None]) == 0).all()
 
 
+@given(
+    X=hnp.arrays(st.sampled_from([np.uint8, np.float64]), (2, 5, 6), elements=st.integers(0, 50)),
+    k=st.integers(1, 4),
+)
+def test_sharpening_undoes_the_blur_and_stands_opposite(X, k):
+    blurred = SVDBlur(k, gain=0.25).fit_transform(X)
+    zeroed = SVDBlur(k).fit_transform(X)
+    sharp = SVDSharpen(k, gain=4.0).fit_transform(X)
+    detail = X - zeroed
+    np.testing.assert_allclose(blurred, zeroed + 0.25 * detail, atol=1e-3)
+    np.testing.assert_allclose(sharp, X + 3.0 * detail, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("k", "side", "n_dropped"), [(0.875, 32, 28), (0.5, 9, 4), (0.99, 8, 7), (0.01, 8, 0)]
 )
@@ -136,6 +159,9 @@ def test_a_share_of_frequencies_is_of_each_axis(rng):
     [
         (SVDBlur(k=0), "'k' parameter of SVDBlur must be"),
         (SVDBlur(k=1.5), "'k' parameter of SVDBlur must be"),
+        (SVDBlur(gain=1.0), "'gain' parameter of SVDBlur must be"),
+        (SVDSharpen(gain=1.0), "'gain' parameter of SVDSharpen must be"),
+        (SVDSharpen(k=8), "k=8 is out of range for images of 8 x 9 pixels.*from 1 to 7"),
         (DCTBlur(k=-1), "'k' parameter of DCTBlur must be"),
         (GaussianBlur(sigma=0), "'sigma' parameter of GaussianBlur must be"),
         (GaussianBlur(channel_axis=2), "'channel_axis' parameter of GaussianBlur must be"),

@@ -5,7 +5,7 @@ import pytest
 from sklearn.preprocessing import FunctionTransformer
 
 from skrnd._copies import apply_blur, make_blurs
-from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur
+from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
 
 
 @pytest.fixture
@@ -23,6 +23,14 @@ def images(rng):
         (np.array([3, 5]), "dct", [DCTBlur(3), DCTBlur(5)], [3, 5]),
         (2.5, "gaussian", [GaussianBlur(2.5)], 2.5),
         (3, ["svd", "dct"], [SVDBlur(3), DCTBlur(3)], [3, 3]),
+        (3, "two-sided", [SVDBlur(3, gain=0.125), SVDSharpen(gain=6.0)], 3),
+        (
+            [3, 0.5],
+            "two-sided",
+            [SVDBlur(3, 0.125), SVDBlur(0.5, 0.125), SVDSharpen(gain=6.0)],
+            [3, 0.5],
+        ),
+        (3, ["svd", SVDSharpen(5)], [SVDBlur(3), SVDSharpen(5)], 3),
         (3, None, [], None),
         ("auto", None, [], None),
         ("auto", SVDBlur(5), [SVDBlur(5)], None),
@@ -48,6 +56,13 @@ def test_auto_chooses_one_strength_for_each_blur(name, images):
     blurs, several = make_blurs("auto", [name, "svd"], None, images)
     assert several[0] == k_
     assert len(blurs) == 2
+
+
+def test_auto_of_two_sided_is_that_of_svd(images):
+    assert (
+        make_blurs("auto", "two-sided", None, images)[1]
+        == make_blurs("auto", "svd", None, images)[1]
+    )
 
 
 def test_given_transformers_are_cloned_and_not_changed(images):

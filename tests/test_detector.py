@@ -18,7 +18,8 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 import skrnd._detector
 from skrnd import SVDRNDDetector
 from skrnd.base import BaseImageTransformer
-from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur
+from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
+from skrnd.geometry import Rotate
 from skrnd.model_selection import NoveltyKFold
 
 QUICK = {"max_epochs": 1, "random_state": 0}
@@ -42,12 +43,15 @@ def flat_network(input_shape):
 
 SETTINGS = {
     "default": {},
+    "one-sided": {"blur": "svd"},
+    "error": {"score": "error"},
     "several k": {"k": [3, 6]},
     "dct": {"blur": "dct", "k": 5},
     "gaussian": {"blur": "gaussian", "k": 1.5},
     "list": {"blur": ["svd", GaussianBlur(2.0)]},
     "none": {"blur": None},
-    "geometry": {"geometry": FunctionTransformer(rotate)},
+    "geometry": {"blur": "svd", "geometry": [Rotate(), FunctionTransformer(rotate)]},
+    "contrast": {"blur": "svd", "score": "contrast"},
     "ensemble": {"n_estimators": 2},
     "resnet34": {"network": "resnet34"},
     "callable": {"network": flat_network},
@@ -159,12 +163,28 @@ def test_a_fitted_detector_knows_its_own_blur(rng):
     def textures(n):
         return rng.normal(size=(n, 16, 16)).cumsum(axis=1).astype(np.float32)
 
-    detector = SVDRNDDetector(k=14, max_epochs=10, random_state=0).fit(textures(1000))
+    detector = SVDRNDDetector(14, blur="svd", max_epochs=10, random_state=0).fit(textures(1000))
     known = textures(100)
     blurred = SVDBlur(14).fit_transform(known)
     y = np.r_[np.ones(100), np.zeros(100)]
     scores = detector.score_samples(np.concatenate([known, blurred]))
     assert roc_auc_score(y, scores) > 0.9
+
+
+@pytest.mark.slow
+def test_two_sides_are_found_where_one_side_finds_one(rng):
+    def textures(n):
+        return rng.normal(size=(n, 16, 16)).cumsum(axis=1).astype(np.float32)
+
+    X, known = textures(1000), textures(200)
+    sharp = SVDSharpen(k=8, gain=3.0).fit_transform(known)
+    y = np.r_[np.ones(200), np.zeros(200)]
+    auroc = {}
+    for blur in ("svd", "two-sided"):
+        detector = SVDRNDDetector(blur=blur, max_epochs=10, random_state=0).fit(X)
+        auroc[blur] = roc_auc_score(y, detector.score_samples(np.concatenate([known, sharp])))
+    assert auroc["two-sided"] > 0.9
+    assert auroc["two-sided"] > auroc["svd"] + 0.1
 
 
 def test_false_alarms_on_new_rows_are_those_stated(rng):
@@ -179,6 +199,19 @@ def test_false_alarms_on_new_rows_are_those_stated(rng):
 def test_contamination_is_the_share_of_training_rows(images):
     detector = SVDRNDDetector(contamination=0.25, **QUICK).fit(images)
     assert (detector.predict(images) == -1).sum() == 15
+
+
+def test_score_is_contrast_for_two_sides_and_error_for_all_else(images):
+    """Of the same networks, which are drawn and trained alike."""
+
+    def scores(**params):
+        return SVDRNDDetector(**QUICK, **params).fit(images).score_samples(images)
+
+    np.testing.assert_array_equal(scores(), scores(score="contrast"))
+    np.testing.assert_array_equal(scores(blur="svd"), scores(blur="svd", score="error"))
+    np.testing.assert_array_equal(scores(blur=None), scores(blur=None, score="contrast"))
+    assert (scores(score="contrast") <= scores(score="error")).all()
+    assert (scores(score="contrast") < scores(score="error")).any()
 
 
 def test_held_out_rows_are_not_trained_on(images, monkeypatch):

@@ -10,12 +10,12 @@ from torch import nn
 from skrnd._distillation import (
     INFERENCE_ROWS,
     DistilledPair,
-    StandardisedTarget,
+    StandardisedTargets,
     distil,
     infer,
     load_pair,
 )
-from skrnd._networks import build_networks
+from skrnd._networks import build_networks, independent
 
 CPU = torch.device("cpu")
 
@@ -28,6 +28,7 @@ def generator(seed=0):
 def train(predictor, targets, copies, **options):
     """Train with small defaults."""
     defaults = {
+        "n_judges": 1,
         "device": CPU,
         "precision": torch.float32,
         "max_epochs": 3,
@@ -51,12 +52,13 @@ def pieces():
 
 def test_targets_are_standardised():
     raw = 5 + torch.randn(1000, 3, generator=generator()) * torch.tensor([1.0, 10.0, 0.0])
-    target = StandardisedTarget(nn.Identity(), 3)
-    standardised = target.standardise(raw)
-    torch.testing.assert_close(target(raw), standardised)
+    targets = StandardisedTargets(independent([nn.Identity(), nn.Identity()]), 2, 3)
+    standardised = targets.standardise(1, raw)
+    torch.testing.assert_close(targets(raw)[:, 1], standardised)
+    torch.testing.assert_close(targets(raw)[:, 0], raw)
     np.testing.assert_allclose(standardised.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(standardised.std(0, correction=0), [1, 1, 0], atol=1e-5)
-    assert target.scale[2] == 1
+    assert targets.scale[1, 2] == 1
 
 
 def test_every_copy_has_its_own_target(pieces):
@@ -65,8 +67,8 @@ def test_every_copy_has_its_own_target(pieces):
     predictor = nn.Linear(6, 64)
     nn.init.zeros_(predictor.weight)
     wanted = []
-    for target, copy in zip(targets, copies, strict=True):
-        raw = target(copy).detach().double()
+    for i, copy in enumerate(copies):
+        raw = targets(copy, [i])[:, 0].detach().double()
         wanted.append((raw - raw.mean(0)) / raw.std(0, correction=0))
     design = torch.cat([torch.cat(copies), torch.ones(100, 1)], dim=1).double()
     expected = torch.linalg.lstsq(design, torch.cat(wanted)).solution
@@ -79,30 +81,55 @@ def test_every_copy_has_its_own_target(pieces):
     assert loss_curve[-1] == pytest.approx(least, rel=1e-3)
 
 
-def test_the_score_is_the_error_of_the_first_target(pieces):
-    predictor, targets, copies = pieces
-    pair, _ = train(predictor, targets, copies)
-    x = torch.randn(10, 6)
-    raw = targets[0](copies[0]).detach()
-    g = (targets[0](x) - raw.mean(0)) / raw.std(0, correction=0)
-    expected = (predictor(x) - g).square().mean(1)
-    torch.testing.assert_close(pair(x), expected.double(), rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("n_judges", [1, 2, 3])
+def test_scores_are_the_formulas(n_judges):
+    """Of the error with one judge, of the contrast with several."""
+    predictor, targets = build_networks(
+        "auto", (6,), n_targets=3, n_members=1, generator=generator()
+    )
+    rows = torch.randn(50, 6, generator=generator(1))
+    copies = [rows, -rows, rows**2]
+    pair, _ = train(predictor, targets, copies, n_judges=n_judges)
+    x = torch.randn(10, 6, generator=generator(2))
+    f = predictor(x).double().numpy()
+    g = []
+    for i, copy in enumerate(copies):
+        raw = targets(copy, [i])[:, 0].detach().double().numpy()
+        g.append((targets(x, [i])[:, 0].detach().numpy() - raw.mean(0)) / raw.std(0))
+    expected = ((f - g[0]) ** 2).mean(1)
+    if n_judges > 1:
+        shares = [
+            [
+                np.dot(a - b, c - b) / np.dot(c - b, c - b)
+                for a, b, c in zip(f, g[0], other, strict=True)
+            ]
+            for other in g[1:n_judges]
+        ]
+        expected = expected + np.maximum(0, np.max(shares, axis=0))
+    np.testing.assert_allclose(pair(x), expected, rtol=1e-4)
+
+
+def test_equal_targets_pull_nowhere():
+    """Two targets that say the same give no direction, and no NaN."""
+    targets = StandardisedTargets(independent([nn.Identity(), nn.Identity()]), 2, 3)
+    pair = DistilledPair(nn.Linear(3, 3), targets).requires_grad_(False)
+    x = torch.randn(5, 3, generator=generator())
+    torch.testing.assert_close(pair(x), (pair.predictor(x) - x).double().square().mean(1))
 
 
 def test_targets_stay_frozen(pieces):
     predictor, targets, copies = pieces
-    before = [p.clone() for target in targets for p in target.parameters()]
+    before = [p.clone() for p in targets.parameters()]
     start = [p.clone() for p in predictor.parameters()]
     train(predictor, targets, copies)
-    after = [p for target in targets for p in target.parameters()]
-    assert all(map(torch.equal, before, after))
+    assert all(map(torch.equal, before, targets.parameters()))
     assert not any(map(torch.equal, start, predictor.parameters()))
 
 
 def test_targets_are_evaluated_once(pieces):
     predictor, targets, copies = pieces
     calls = []
-    for target in targets:
+    for target in targets.heads[0]:
         target.register_forward_hook(lambda module, args, output: calls.append(len(output)))
     train(predictor, targets, copies, max_epochs=4)
     assert calls == [50, 50]
@@ -182,21 +209,22 @@ def test_infer_is_the_network(n_rows, min_rows):
     ("input_shape", "min_rows"), [((3, 32, 32), 2), ((1, 9, 20), 2), ((20,), INFERENCE_ROWS)]
 )
 def test_a_row_gets_the_same_answer_in_any_company(input_shape, min_rows):
-    predictor, (target,) = build_networks(
-        "auto", input_shape, n_targets=1, n_members=2, generator=generator()
+    predictor, targets = build_networks(
+        "auto", input_shape, n_targets=2, n_members=2, generator=generator()
     )
     rows = torch.randn(300, *input_shape, generator=generator(1))
-    n_outputs = target.eval()(rows[:2]).shape[1]
-    pair = DistilledPair(predictor, StandardisedTarget(target, n_outputs)).eval()
+    n_outputs = predictor(rows[:2]).shape[1]
+    pair = DistilledPair(predictor, StandardisedTargets(targets, 2, n_outputs)).eval()
     whole = infer(pair, rows, CPU, min_rows=min_rows)
     for size in (1, 2, 7, 100):
         parts = [infer(pair, part, CPU, min_rows=min_rows) for part in rows.split(size)]
         np.testing.assert_allclose(torch.cat(parts), whole, rtol=1e-6)
 
 
-def test_a_pair_comes_back_from_its_arrays(pieces):
+@pytest.mark.parametrize("n_judges", [1, 2])
+def test_a_pair_comes_back_from_its_arrays(pieces, n_judges):
     predictor, targets, copies = pieces
-    pair, _ = train(predictor, targets, copies)
+    pair, _ = train(predictor, targets, copies, n_judges=n_judges)
     weights = {name: value.numpy() for name, value in pair.state_dict().items()}
     for array in weights.values():
         array.flags.writeable = False

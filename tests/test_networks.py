@@ -31,22 +31,23 @@ def n_weights(module):
 @pytest.mark.parametrize(
     ("network", "input_shape", "n_outputs"),
     [
-        ("auto", (1, 4, 4), 16),
-        ("auto", (1, 8, 8), 32),
-        ("auto", (2, 16, 16), 64),
-        ("auto", (3, 32, 32), 128),
-        ("auto", (4, 64, 64), 128),
-        ("auto", (3, 33, 100), 128),
-        ("auto", (1, 256, 256), 128),
+        ("auto", (1, 4, 4), 4 * 16),
+        ("auto", (1, 8, 8), 4 * 32),
+        ("auto", (2, 16, 16), 4 * 64),
+        ("auto", (1, 28, 28), 4 * 128),
+        ("auto", (3, 32, 32), 4 * 128),
+        ("auto", (4, 64, 64), 4 * 128),
+        ("auto", (3, 33, 100), 4 * 128),
+        ("auto", (1, 256, 256), 4 * 128),
         ("resnet34", (3, 32, 32), 512),
         ("auto", (7,), 64),
     ],
 )
 def test_networks_adapt_to_their_input(network, input_shape, n_outputs):
     predictor, targets = build(network, input_shape)
-    assert len(targets) == 2
-    for module in (predictor, *targets):
-        assert module(torch.randn(3, *input_shape)).shape == (3, n_outputs)
+    x = torch.randn(3, *input_shape)
+    assert predictor(x).shape == (3, n_outputs)
+    assert targets(x, [0, 1]).shape == (3, 2, n_outputs)
 
 
 def test_large_images_are_halved_before_the_first_stage():
@@ -79,7 +80,8 @@ def test_resnet34_is_the_released_architecture():
         for _ in range(n_blocks):
             expected += block(width, n_out)
             width = n_out
-    predictor, (target, _) = build("resnet34", (3, 32, 32))
+    predictor, targets = build("resnet34", (3, 32, 32))
+    target, _ = targets.heads[0]
     assert n_weights(target) == expected
     assert n_weights(predictor) == expected + block(512, 1024) + block(1024, 512)
     assert round(n_weights(predictor) / 1e6, 2) == 43.57
@@ -89,7 +91,8 @@ def test_resnet34_is_the_released_architecture():
 
 
 def test_resnet34_has_relus_between_stages_and_none_after_the_last():
-    _, (target, _) = build("resnet34", (3, 32, 32))
+    _, targets = build("resnet34", (3, 32, 32))
+    target, _ = targets.heads[0]
     kinds = [type(m) for m in target.members[0]]
     stages = [nn.ReLU, *[ResidualBlock] * 3, nn.ReLU, *[ResidualBlock] * 4]
     stages += [nn.ReLU, *[ResidualBlock] * 6, nn.ReLU, *[ResidualBlock] * 3]
@@ -127,10 +130,11 @@ def test_seeds(network, input_shape):
     before = torch.random.get_rng_state()
     first, again, other = (build(network, input_shape, seed=s) for s in (0, 0, 1))
     x = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
-    for a, b, c in zip(*([m[0], *m[1]] for m in (first, again, other)), strict=True):
-        assert torch.equal(a(x), b(x))
-        assert not torch.equal(a(x), c(x))
-    assert not torch.equal(first[1][0](x), first[1][1](x))
+    said = [[m[0](x), *m[1](x, [0, 1]).unbind(1)] for m in (first, again, other)]
+    for a, b, c in zip(*said, strict=True):
+        assert torch.equal(a, b)
+        assert not torch.equal(a, c)
+    assert not torch.equal(said[0][1], said[0][2])
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -141,6 +145,36 @@ def test_members_are_independent_and_side_by_side():
     expected = [member(x) for member in predictor.members]
     assert torch.equal(predictor(x), torch.cat(expected, dim=1))
     assert not torch.equal(expected[0], expected[1])
+
+
+@pytest.mark.parametrize("network", ["auto", linear])
+def test_targets_of_several_members_and_copies(network):
+    """Members side by side, copies one behind the other, in the order asked for."""
+    _, targets = build(network, (3, 8, 8), n_targets=3, n_members=2)
+    x = torch.randn(4, 3, 8, 8)
+    targets.eval()
+    said = targets(x, range(3))
+    if network == "auto":
+        expected = torch.cat(
+            [
+                heads[2](trunk(x))
+                for trunk, heads in zip(targets.trunks, targets.heads, strict=True)
+            ],
+            dim=1,
+        )
+        torch.testing.assert_close(said[:, 2], expected)
+    torch.testing.assert_close(targets(x, [2, 0]), said[:, [2, 0]])
+    torch.testing.assert_close(targets.first(2)(x, [0, 1]), said[:, :2])
+    assert n_weights(targets.first(2)) < n_weights(targets)
+
+
+def test_targets_share_all_but_their_last_stage():
+    _, one = build("auto", (3, 32, 32), n_targets=1)
+    _, three = build("auto", (3, 32, 32), n_targets=3)
+    assert n_weights(three.trunks) == n_weights(one.trunks)
+    assert n_weights(three.heads) == 3 * n_weights(one.heads)
+    widths = [m.out_channels for m in three.trunks.modules() if isinstance(m, nn.Conv2d)]
+    assert max(widths) == 64
 
 
 def test_parallel_perceptrons_are_perceptrons():

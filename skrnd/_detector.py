@@ -21,13 +21,14 @@ from ._copies import BLURS, apply_blur, make_blurs
 from ._distillation import INFERENCE_ROWS, distil, infer, load_pair
 from ._logging import logger, verbosity
 from ._networks import NetworkFactory, build_networks, check_network
+from ._strength import MAX_IMAGES
 from ._threshold import held_out_threshold, training_threshold
 from ._validation import LAYOUT_CONSTRAINTS, inlier_rows, unchanged_on_error, validate_rows
 
 # Share of new normal rows that contamination="auto" lets the threshold call novel.
 _FALSE_ALARM_RATE = 0.05
-
-
+# Images, not counting copies, that a training with max_epochs="auto" goes through.
+_ROWS_SEEN = 28_000
 # Standard deviations from the mean beyond which all values are equally novel;
 # the square of an output still has room in float32.
 _FARTHEST = 1e6
@@ -48,21 +49,23 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     ----------
     k : "auto", int, float or list of these, default="auto"
         Strength of the blurs that are named by a string: how many of the
-        smallest non-zero singular values "svd" zeroes and "two-sided" weakens
-        (an int, the paper's K, or a share of the shorter side in (0, 1)), how
-        many of the highest frequencies "dct" drops (likewise), the standard
-        deviation in pixels of "gaussian". Several
-        strengths make several blurred copies, each with its own target. "auto"
-        takes the strength that halves the mean log effective rank of the normal
-        images; `k_` says which. With an estimator as `blur`, a number replaces
-        its parameter `k` and "auto" leaves it as it is.
+        smallest non-zero singular values "svd" zeroes (an int, the paper's K, or
+        a share of the shorter side in (0, 1)), and would have to zero to make as
+        simple a copy as "two-sided" softens; how many of the highest frequencies
+        "dct" drops (likewise); the standard deviation in pixels of "gaussian".
+        Several strengths make several blurred
+        copies, each with its own target. "auto" takes the strength that leaves
+        half of the mean log effective rank of the images that `contamination`
+        holds out, seven tenths of it with "two-sided"; `k_` says which. With an
+        estimator as `blur`, a number replaces its parameter `k` and "auto" leaves
+        it as it is.
     blur : {"two-sided", "svd", "dct", "gaussian"}, transformer, list or None, \
             default="two-sided"
         What makes the copies. "svd" is the paper's method, whose detector finds
         what is smoother than the normal images. "two-sided" finds what is
-        sharper as well: one copy is softened, ``SVDBlur(k, gain=1/8)``, and one
-        is sharpened, ``SVDSharpen(0.5, gain=6)``. Or any transformer that keeps
-        the shape, those of :mod:`skrnd.blur` or a
+        sharper as well: one copy is softened, ``SVDSoften(k)``, and one is
+        sharpened, ``SVDSharpen()``. Or any transformer that keeps the shape,
+        those of :mod:`skrnd.blur` or a
         :class:`~sklearn.preprocessing.FunctionTransformer` for instance, or
         several of all these. A transformer is given float32 images of shape
         (n, C, H, W), in whatever layout X is, with every channel standardised.
@@ -71,7 +74,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     geometry : transformer, list of transformers or None, default=None
         Further copies, turned or shifted by the transformers of
         :mod:`skrnd.geometry`, under the same conditions.
-    score : {"auto", "contrast", "error"}, default="auto"
+    novelty : {"auto", "contrast", "error"}, default="auto"
         What novelty is. "error" is the paper's: how badly the predictor mimics
         the first target. "contrast" adds how far its answer has gone over to
         another target, see the notes. "auto" is "contrast" for
@@ -88,8 +91,10 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         "auto" is 1 for images and 5 for plain rows.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows and their copies. "auto" takes as many as
-        make 300 steps, but 5 to 50, for images; and as many as make 1,500 steps,
-        but at most 100, for plain rows.
+        see 28,000 images and their copies, but 2 to 50; and as many as make 1,500
+        steps, but at most 100, for plain rows. Of images, more is not better: the
+        longer the training, the more exactly the detector knows its own copies
+        and the less it minds other novelties.
     batch_size : int, default=64
         Rows of one training step, originals and copies mixed.
     learning_rate : float, default=3e-3
@@ -209,7 +214,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         ],
         "blur": [StrOptions(set(BLURS)), HasMethods(["fit", "transform"]), list, tuple, None],
         "geometry": [HasMethods(["fit", "transform"]), list, tuple, None],
-        "score": [StrOptions({"auto", "contrast", "error"})],
+        "novelty": [StrOptions({"auto", "contrast", "error"})],
         "network": [StrOptions({"auto", "resnet34"}), callable],
         "n_estimators": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -230,7 +235,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         *,
         blur: Any = "two-sided",
         geometry: Any = None,
-        score: str = "auto",
+        novelty: str = "auto",
         network: str | NetworkFactory = "auto",
         n_estimators: str | int = "auto",
         max_epochs: str | int = "auto",
@@ -248,7 +253,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         self.k = k
         self.blur = blur
         self.geometry = geometry
-        self.score = score
+        self.novelty = novelty
         self.network = network
         self.n_estimators = n_estimators
         self.max_epochs = max_epochs
@@ -336,7 +341,8 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         # Plain rows have nothing to blur.
         self.blurs_, self.k_ = [], None
         if layout is not None:
-            self.blurs_, self.k_ = make_blurs(self.k, self.blur, self.geometry, rows)
+            judged = self._standardise(X[held_out[:MAX_IMAGES]])
+            self.blurs_, self.k_ = make_blurs(self.k, self.blur, self.geometry, rows, judged)
         copies = [rows, *(apply_blur(blur, rows) for blur in self.blurs_)]
         self.n_estimators_ = self._resolve_n_estimators()
         predictor, targets = build_networks(
@@ -346,8 +352,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             n_members=self.n_estimators_,
             generator=generator,
         )
-        n_rows = len(rows) * len(copies)
-        max_epochs = self._resolve_max_epochs(math.ceil(n_rows / self.batch_size))
+        max_epochs = self._resolve_max_epochs(len(rows))
 
         def on_epoch(epoch: int, loss: float) -> None:
             logger.info("epoch %d of %d: loss %.4f", epoch, max_epochs, loss)
@@ -376,8 +381,8 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             self.offset_ = training_threshold(scores, self.contamination)
 
     def _contrasts(self) -> bool:
-        if self.score != "auto":
-            return self.score == "contrast"
+        if self.novelty != "auto":
+            return self.novelty == "contrast"
         return isinstance(self.blur, str) and self.blur == "two-sided"
 
     def _resolve_n_estimators(self) -> int:
@@ -385,12 +390,12 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             return 5 if self._layout is None else 1
         return int(self.n_estimators)
 
-    def _resolve_max_epochs(self, steps_per_epoch: int) -> int:
+    def _resolve_max_epochs(self, n_rows: int) -> int:
         if self.max_epochs != "auto":
             return int(self.max_epochs)
         if self._layout is None:
-            return min(100, math.ceil(1500 / steps_per_epoch))
-        return min(50, max(5, math.ceil(300 / steps_per_epoch)))
+            return min(100, math.ceil(1500 / math.ceil(n_rows / self.batch_size)))
+        return min(50, max(2, math.ceil(_ROWS_SEEN / n_rows)))
 
     # -- inputs of the networks -------------------------------------------
 
@@ -436,7 +441,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n,), float64
-            Minus the error or the contrast of each row (see `score`), at most 0:
+            Minus the error or the contrast of each row (see `novelty`), at most 0:
             the larger the more normal.
 
         Raises

@@ -19,6 +19,8 @@ NetworkFactory = Callable[[tuple[int, ...]], nn.Module]
 
 # A random target is worth mimicking from about this many pixels a side on.
 MIN_SIDE = 4
+# Features of the first stage of the compact networks, and blocks of each stage.
+_WIDTH, _N_BLOCKS = 16, 1
 
 
 class ResidualBlock(nn.Module):
@@ -171,20 +173,20 @@ def compact_networks(
     n_channels, *sides = input_shape
     n_halvings = round(math.log2(min(sides) / MIN_SIDE))
     n_before = max(0, n_halvings - 3)
-    stages = [(16, 1, 1), (32, 1, 2), (64, 1, 2), (128, 1, 2)][: n_halvings + 1]
+    stages = [(2**i * _WIDTH, _N_BLOCKS, min(i + 1, 2)) for i in range(min(n_halvings, 3) + 1)]
     n_features = stages[-1][0]
     extra = [(2 * n_features, 1, 1), (n_features, 1, 1)]
 
     def predictor() -> nn.Module:
-        stem = _stem(n_channels, 16, n_before)
-        return nn.Sequential(*stem, *_residual_stages(16, stages + extra), *_pooled(2))
+        stem = _stem(n_channels, _WIDTH, n_before)
+        return nn.Sequential(*stem, *_residual_stages(_WIDTH, stages + extra), *_pooled(2))
 
     def trunk() -> nn.Module:
-        stem = _stem(n_channels, 16, n_before)
-        return nn.Sequential(*stem, *_residual_stages(16, stages[:-1]))
+        stem = _stem(n_channels, _WIDTH, n_before)
+        return nn.Sequential(*stem, *_residual_stages(_WIDTH, stages[:-1]))
 
     def head() -> nn.Module:
-        width = stages[-2][0] if len(stages) > 1 else 16
+        width = stages[-2][0] if len(stages) > 1 else _WIDTH
         return nn.Sequential(*_residual_stages(width, stages[-1:]), *_pooled(2))
 
     return (

@@ -11,10 +11,9 @@ import torch
 
 from .base import BaseImageTransformer
 
-# On CIFAR-10 this gives the K that the method's best results were had with.
-TARGET_RATIO = 0.5
-# Values of the sample of images that the choice looks at.
-_SAMPLE_VALUES = 2**20
+# The sample of images that the choice looks at: most images, most values.
+MAX_IMAGES = 256
+_MAX_VALUES = 2**20
 
 
 def log_effective_rank(images: np.ndarray) -> float:
@@ -35,18 +34,23 @@ def log_effective_rank(images: np.ndarray) -> float:
     .. [1] Roy and Vetterli, "The effective rank", EUSIPCO 2007.
     """
     # Not numpy's, whose threads get in each other's way on small matrices.
-    s = torch.linalg.svdvals(torch.from_numpy(images.astype(np.float64))).numpy()
-    total = s.sum(-1, keepdims=True)
-    p = np.divide(s, total, out=np.zeros_like(s), where=total > 0)
-    return float(-(p * np.log(np.where(p > 0, p, 1.0))).sum(-1).mean())
+    s = torch.linalg.svdvals(torch.from_numpy(images.astype(np.float64)))
+    return float(spectral_entropy(s).mean())
+
+
+def spectral_entropy(s: torch.Tensor) -> torch.Tensor:
+    """Entropy of singular values, each over the sum of all; 0 where all are 0."""
+    total = s.sum(-1, keepdim=True).clamp_min(torch.finfo(s.dtype).tiny)
+    return torch.special.entr(s / total).sum(-1)
 
 
 def choose_strength(
     make_blur: Callable[[float], BaseImageTransformer],
     candidates: list[float],
     images: np.ndarray,
+    share: float,
 ) -> float:
-    """Choose the strength that halves the log effective rank of the images.
+    """Choose the strength that leaves a given share of the log effective rank of the images.
 
     Parameters
     ----------
@@ -55,16 +59,18 @@ def choose_strength(
     candidates : list of numbers
         Strengths from mild to strong.
     images : ndarray of shape (n, C, H, W)
-        Normal images; the first few hundred are looked at.
+        Normal images; the first `MAX_IMAGES` at most are looked at.
+    share : float
+        In (0, 1).
 
     Returns
     -------
     number
-        The candidate whose blurred images come nearest to half the log effective
-        rank of the images themselves; the mildest if they have none to halve.
+        The candidate whose blurred images come nearest to `share` of the log
+        effective rank of the images themselves; the mildest if they have none.
     """
-    n_images = max(16, _SAMPLE_VALUES // math.prod(images.shape[1:]))
-    images = images[: min(n_images, 256)]
+    n_images = max(16, _MAX_VALUES // math.prod(images.shape[1:]))
+    images = images[: min(n_images, MAX_IMAGES)]
     whole = log_effective_rank(images)
     if whole == 0:
         return candidates[0]
@@ -79,9 +85,9 @@ def choose_strength(
     low, high = 0, len(candidates) - 1
     while low < high:
         middle = (low + high) // 2
-        if ratio(middle) > TARGET_RATIO:
+        if ratio(middle) > share:
             low = middle + 1
         else:
             high = middle
     neighbours = [max(0, low - 1), low]
-    return candidates[min(neighbours, key=lambda i: abs(ratio(i) - TARGET_RATIO))]
+    return candidates[min(neighbours, key=lambda i: abs(ratio(i) - share))]

@@ -16,22 +16,28 @@ import torch
 from sklearn.utils._param_validation import Interval, RealNotInt
 
 from ._backend import widest_float
+from ._strength import spectral_entropy
 from ._validation import LAYOUT_CONSTRAINTS
 from .base import BaseImageTransformer
 
-__all__ = ["DCTBlur", "GaussianBlur", "SVDBlur", "SVDSharpen"]
+__all__ = ["DCTBlur", "GaussianBlur", "SVDBlur", "SVDSharpen", "SVDSoften"]
 
 _K_CONSTRAINT = [
     Interval(Integral, 1, None, closed="left"),
     Interval(RealNotInt, 0, 1, closed="neither"),
 ]
+# Beyond it, hardly more than the first singular value is left.
+_MAX_POWER = 8.0
 
 
-class _SVDGain(BaseImageTransformer):
-    """Multiply the smallest singular values of every channel by a gain."""
+class _SpectrumTransformer(BaseImageTransformer):
+    """Change the singular values of every channel."""
 
     k: float
-    gain: float
+
+    def _change(self, s: torch.Tensor, is_kept: torch.Tensor) -> torch.Tensor:
+        """What becomes of the singular values, of which all but the K smallest are kept."""
+        raise NotImplementedError
 
     def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
         height, width = images.shape[-2:]
@@ -41,22 +47,20 @@ class _SVDGain(BaseImageTransformer):
         u, s, vh = torch.linalg.svd(images.to(widest_float(images.device)), full_matrices=False)
         tolerance = s[..., :1] * max(height, width) * torch.finfo(images.dtype).eps
         rank = (s > tolerance).sum(-1, keepdim=True)
-        index = torch.arange(s.shape[-1], device=s.device)
-        s = torch.where(index < rank - n_smallest, s, self.gain * s)
-        return ((u * s.unsqueeze(-2)) @ vh).to(images.dtype)
+        is_kept = torch.arange(s.shape[-1], device=s.device) < rank - n_smallest
+        return ((u * self._change(s, is_kept).unsqueeze(-2)) @ vh).to(images.dtype)
 
 
-class SVDBlur(_SVDGain):
-    """Zero, or weaken, the smallest singular values of every channel of every image.
+class SVDBlur(_SpectrumTransformer):
+    """Zero the smallest singular values of every channel of every image.
 
     Channel ``X_j`` of numerical rank ``N_j`` with singular value decomposition
     ``U diag(s) V^T`` becomes ``U diag(s_1, ..., s_{N_j - K}, 0, ..., 0) V^T``:
-    the K smallest of its non-zero singular values are zeroed [1]_, or, with a
-    `gain` above 0, multiplied by it. A channel of rank K or less has none to
-    spare and becomes zero, as in the authors' code. The rank counts the singular
-    values above ``s_1 * max(H, W) * eps``, as :func:`numpy.linalg.matrix_rank`
-    does, with eps that of the dtype of X (float64 for integers, which are
-    exact).
+    the K smallest of its non-zero singular values are zeroed [1]_. A channel of
+    rank K or less has none to spare and becomes zero, as in the authors' code.
+    The rank counts the singular values above ``s_1 * max(H, W) * eps``, as
+    :func:`numpy.linalg.matrix_rank` does, with eps that of the dtype of X
+    (float64 for integers, which are exact).
 
     Parameters
     ----------
@@ -65,11 +69,6 @@ class SVDBlur(_SVDGain):
         ``min(H, W) - 1``. A float in (0, 1) is a share of ``min(H, W)``, rounded
         and at most ``min(H, W) - 1``; the default is the paper's 28 of 32. The
         share keeps its meaning when the size of the images changes.
-    gain : float, default=0.0
-        What is left of them, in [0, 1); 0 is the paper's. A truncated image is
-        like no other picture in that its rank is low, and a network that trains
-        for long tells it by that and not by its smoothness; a weakened one can
-        only be told by its smoothness.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Without it, a flat row is
@@ -112,23 +111,107 @@ class SVDBlur(_SVDGain):
     _parameter_constraints: dict = {
         **LAYOUT_CONSTRAINTS,
         "k": _K_CONSTRAINT,
-        "gain": [Interval(Real, 0, 1, closed="left")],
     }
 
     def __init__(
         self,
         k: float = 0.875,
-        gain: float = 0.0,
         *,
         image_shape: tuple[int, ...] | None = None,
         channel_axis: str | int = "auto",
     ) -> None:
         super().__init__(image_shape=image_shape, channel_axis=channel_axis)
         self.k = k
-        self.gain = gain
+
+    def _change(self, s: torch.Tensor, is_kept: torch.Tensor) -> torch.Tensor:
+        return s * is_kept
 
 
-class SVDSharpen(_SVDGain):
+class SVDSoften(_SpectrumTransformer):
+    """Let the singular values of every channel of every image fall off faster.
+
+    Singular values ``s_i`` become ``s_1 * (s_i / s_1) ** p``. The power p is found
+    for each channel: the one that leaves as much of its log effective rank, the
+    entropy of ``s / sum(s)``, as :class:`SVDBlur` leaves when it zeroes the K
+    smallest, but at most 8.
+
+    An image whose singular values were cut off is like no other in that its rank
+    is low, and a network that trains for long knows it by that. A softened one is
+    as simple, and can only be known by being so.
+
+    Parameters
+    ----------
+    k : int or float, default=0.8
+        As many singular values as :class:`SVDBlur` would have to zero: an int
+        from 1 to ``min(H, W) - 1``, or a share of ``min(H, W)`` in (0, 1).
+    image_shape : tuple of int, default=None
+        Shape of one image, (height, width), (channels, height, width) or
+        (height, width, channels), for X of flat rows. Without it, a flat row is
+        an image one pixel high; it has one singular value and so a float `k`
+        leaves it as it is, and an int `k` is out of range.
+    channel_axis : {"auto", 1, -1}, default="auto"
+        Axis of the stack that holds the channels of 3-D images. "auto" takes
+        the end that has one to four entries.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        ``X.shape[1]``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features of flat rows, if they have string names.
+    sample_shape_ : tuple of int
+        Shape of one row of X.
+
+    See Also
+    --------
+    SVDBlur : The blur of the paper.
+    SVDSharpen : The opposite.
+
+    References
+    ----------
+    .. [1] Roy and Vetterli, "The effective rank", EUSIPCO 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrnd.blur import SVDSoften
+    >>> X = np.random.default_rng(0).normal(size=(10, 32, 32))
+    >>> X_soft = SVDSoften(k=16).fit_transform(X)
+    >>> before, after = (np.linalg.svd(x, compute_uv=False) for x in (X[0], X_soft[0]))
+    >>> float(np.ptp(np.log(after[1:] / after[0]) / np.log(before[1:] / before[0])).round(6))
+    0.0
+    """
+
+    _parameter_constraints: dict = {
+        **LAYOUT_CONSTRAINTS,
+        "k": _K_CONSTRAINT,
+    }
+
+    def __init__(
+        self,
+        k: float = 0.8,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: str | int = "auto",
+    ) -> None:
+        super().__init__(image_shape=image_shape, channel_axis=channel_axis)
+        self.k = k
+
+    def _change(self, s: torch.Tensor, is_kept: torch.Tensor) -> torch.Tensor:
+        first = s[..., :1]
+        shares = s / first.clamp_min(torch.finfo(s.dtype).tiny)
+        wanted = spectral_entropy(s * is_kept)[..., None]
+        low, high = torch.ones_like(first), torch.full_like(first, _MAX_POWER)
+        # The entropy falls as the power grows: halve the range of powers, to 1e-8.
+        for _ in range(30):
+            middle = (low + high) / 2
+            falls_short = spectral_entropy(shares**middle)[..., None] > wanted
+            low = torch.where(falls_short, middle, low)
+            high = torch.where(falls_short, high, middle)
+        return first * shares**high
+
+
+class SVDSharpen(_SpectrumTransformer):
     """Amplify the smallest singular values of every channel of every image.
 
     The opposite of :class:`SVDBlur`: the K smallest of the non-zero singular
@@ -194,6 +277,9 @@ class SVDSharpen(_SVDGain):
         super().__init__(image_shape=image_shape, channel_axis=channel_axis)
         self.k = k
         self.gain = gain
+
+    def _change(self, s: torch.Tensor, is_kept: torch.Tensor) -> torch.Tensor:
+        return torch.where(is_kept, s, self.gain * s)
 
 
 class _SeparableBlur(BaseImageTransformer):

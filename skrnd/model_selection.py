@@ -1,4 +1,4 @@
-"""Splitters for detectors."""
+"""Splitters for detectors, and scores that need no novel image."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-__all__ = ["NoveltyKFold"]
+from ._validation import inlier_rows
+from .blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
+from .metrics import tnr_at_tpr_score
+
+__all__ = ["NoveltyKFold", "ProbeScorer"]
 
 
 class NoveltyKFold(KFold):
@@ -76,3 +81,116 @@ class NoveltyKFold(KFold):
         normal, outliers = np.flatnonzero(~is_outlier), np.flatnonzero(is_outlier)
         for train, test in super().split(normal):
             yield normal[train], np.concatenate([normal[test], outliers])
+
+
+class ProbeScorer:
+    """Score a detector without any novel image, by the changes it notices.
+
+    Held-out normal images are changed a little, in several ways, the probes. The
+    score is the share of changed images that the detector calls less normal
+    than 95 % of the unchanged ones (TNR at 95 % TPR), averaged over the probes.
+    How well a detector finds a mild change of its normal images that it was not
+    trained on goes with how well it finds real novelties of that side.
+
+    A scorer for the `scoring` of
+    :class:`~sklearn.model_selection.GridSearchCV` and its like.
+
+    Parameters
+    ----------
+    probes : list of transformers, default=None
+        Each keeps the shape of the images it is given. None is
+        ``[GaussianBlur(0.5), DCTBlur(0.5), SVDBlur(0.75), SVDSharpen(0.5,
+        gain=2.0)]``: three kinds of smoother images and one of sharper ones,
+        milder than those a detector trains on.
+    image_shape : tuple of int, default=None
+        Shape of one image, for flat rows. Probes of your own know theirs.
+    channel_axis : {"auto", 1, -1}, default="auto"
+        Axis of the stack that holds the channels of 3-D images, likewise.
+
+    See Also
+    --------
+    skrnd.metrics.tnr_at_tpr_score : The figure that is averaged.
+
+    Notes
+    -----
+    All candidates must be judged by the same probes. A detector's own blur would
+    not do: the stronger it is, the easier it is found, and the less that says.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from skrnd import SVDRNDDetector
+    >>> from skrnd.model_selection import ProbeScorer
+    >>> X = np.random.default_rng(0).normal(size=(60, 8, 8)).cumsum(axis=1)
+    >>> search = GridSearchCV(
+    ...     SVDRNDDetector(max_epochs=1, random_state=0),
+    ...     {"k": [4, 6]},
+    ...     scoring=ProbeScorer(),
+    ...     cv=2,
+    ... ).fit(X)
+    >>> sorted(search.best_params_)
+    ['k']
+    """
+
+    def __init__(
+        self,
+        probes: list[Any] | None = None,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: str | int = "auto",
+    ) -> None:
+        self.probes = probes
+        self.image_shape = image_shape
+        self.channel_axis = channel_axis
+
+    def __call__(self, estimator: BaseEstimator, X: Any, y: Any = None) -> float:
+        """Score a fitted detector.
+
+        Parameters
+        ----------
+        estimator : estimator
+            With `score_samples`, a detector or a pipeline that ends in one.
+        X : array-like or tensor
+            Images, as the estimator takes them, that it was not trained on.
+        y : array-like of shape (n,), default=None
+            Rows labelled -1 are left out. Any other label is ignored.
+
+        Returns
+        -------
+        score : float
+            Between 0 and 1; larger is better.
+
+        Raises
+        ------
+        ValueError
+            If a probe does not take the images, if there is no probe, or if `y`
+            leaves no row.
+        """
+        X = np.asarray(X)[inlier_rows(y, len(X))]
+        known = estimator.score_samples(X)
+        found = [self._found(estimator, probe, X, known) for probe in self._make_probes()]
+        return float(np.mean(found))
+
+    def _make_probes(self) -> list[Any]:
+        if self.probes is None:
+            layout = {"image_shape": self.image_shape, "channel_axis": self.channel_axis}
+            return [
+                GaussianBlur(0.5, **layout),
+                DCTBlur(0.5, **layout),
+                SVDBlur(0.75, **layout),
+                SVDSharpen(0.5, gain=2.0, **layout),
+            ]
+        if not self.probes:
+            raise ValueError("probes is empty; pass at least one transformer, or None.")
+        return [clone(probe) for probe in self.probes]
+
+    @staticmethod
+    def _found(estimator: Any, probe: Any, X: np.ndarray, known: np.ndarray) -> float:
+        changed = estimator.score_samples(probe.fit_transform(X))
+        y = np.r_[np.ones(len(known)), -np.ones(len(changed))]
+        return tnr_at_tpr_score(y, np.concatenate([known, changed]))
+
+    def __repr__(self) -> str:
+        """Name and probes."""
+        return f"ProbeScorer({'' if self.probes is None else self.probes})"

@@ -11,14 +11,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from skrnd.base import BaseImageTransformer
-from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
+from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 from skrnd.geometry import Contrast, Flip, Invert, Rotate, Shear, Translate
 
 TRANSFORMERS = [
     SVDBlur(k=3),
     SVDBlur(),
-    SVDBlur(gain=0.25),
     SVDSharpen(),
+    SVDSoften(),
     DCTBlur(k=3),
     DCTBlur(),
     GaussianBlur(),

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import scipy.fft
 import scipy.ndimage
-from hypothesis import given
+import scipy.optimize
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
+from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 
 
 def svd_reference(channel, k):
@@ -24,6 +25,23 @@ def gain_reference(channel, k, gain):
     """Multiply the k smallest non-zero singular values of one channel."""
     blurred = svd_reference(channel, k)
     return blurred + gain * (channel - blurred)
+
+
+def entropy(s):
+    p = s[s > 0] / s.sum()
+    return -(p * np.log(p)).sum()
+
+
+def soften_reference(channel, k):
+    """Find the power of one channel by Brent's method."""
+    u, s, vh = np.linalg.svd(channel.astype(np.float64), full_matrices=False)
+    n_kept = max(0, np.linalg.matrix_rank(channel) - k)
+
+    def excess(power):
+        return entropy((s / s[0]) ** power) - (entropy(s[:n_kept]) if n_kept else 0)
+
+    power = scipy.optimize.brentq(excess, 1, 8) if excess(8) < 0 else 8
+    return u @ np.diag(s[0] * (s / s[0]) ** power) @ vh
 
 
 def dct_reference(channel, k):
@@ -51,7 +69,8 @@ def assert_close(actual, expected):
 
 REFERENCES = [
     (SVDBlur, "k", svd_reference, 5),
-    (partial(SVDBlur, gain=0.125), "k", partial(gain_reference, gain=0.125), 5),
+    (SVDSoften, "k", soften_reference, 5),
+    (SVDSoften, "k", soften_reference, 7),
     (SVDSharpen, "k", partial(gain_reference, gain=4.0), 3),
     (DCTBlur, "k", dct_reference, 5),
     (GaussianBlur, "sigma", gaussian_reference, 1.3),
@@ -131,13 +150,20 @@ def test_svd_of_rank_k_or_less_is_zero(rank, rng):
     X=hnp.arrays(st.sampled_from([np.uint8, np.float64]), (2, 5, 6), elements=st.integers(0, 50)),
     k=st.integers(1, 4),
 )
-def test_sharpening_undoes_the_blur_and_stands_opposite(X, k):
-    blurred = SVDBlur(k, gain=0.25).fit_transform(X)
-    zeroed = SVDBlur(k).fit_transform(X)
+def test_sharpening_is_the_opposite_of_the_blur(X, k):
+    detail = X - SVDBlur(k).fit_transform(X)
     sharp = SVDSharpen(k, gain=4.0).fit_transform(X)
-    detail = X - zeroed
-    np.testing.assert_allclose(blurred, zeroed + 0.25 * detail, atol=1e-3)
     np.testing.assert_allclose(sharp, X + 3.0 * detail, atol=1e-3)
+
+
+@given(X=hnp.arrays(np.float64, (2, 5, 6), elements=st.integers(0, 50)), k=st.integers(1, 4))
+def test_softening_falls_off_by_the_power_that_truncation_asks_for(X, k):
+    assume(X.any(axis=(1, 2)).all())
+    assert_close(SVDSoften(k).fit_transform(X), by_channel(soften_reference, X[:, None], k)[:, 0])
+
+
+def test_black_images_stay_black():
+    assert (SVDSoften(k=3).fit_transform(np.zeros((2, 8, 8))) == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -159,7 +185,7 @@ def test_a_share_of_frequencies_is_of_each_axis(rng):
     [
         (SVDBlur(k=0), "'k' parameter of SVDBlur must be"),
         (SVDBlur(k=1.5), "'k' parameter of SVDBlur must be"),
-        (SVDBlur(gain=1.0), "'gain' parameter of SVDBlur must be"),
+        (SVDSoften(k=8), "k=8 is out of range for images of 8 x 9 pixels.*from 1 to 7"),
         (SVDSharpen(gain=1.0), "'gain' parameter of SVDSharpen must be"),
         (SVDSharpen(k=8), "k=8 is out of range for images of 8 x 9 pixels.*from 1 to 7"),
         (DCTBlur(k=-1), "'k' parameter of DCTBlur must be"),

@@ -21,13 +21,14 @@ import skrnd._networks
 import skrnd._validation
 from skrnd import SVDRNDDetector
 from skrnd._images import ImageLayout
-from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
+from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 from skrnd.geometry import Contrast, Flip, Invert, Rotate, Shear, Translate
 
 TRANSFORMERS = [
     SVDBlur(),
     SVDBlur(0.5, channel_axis=1),
     SVDSharpen(),
+    SVDSoften(),
     DCTBlur(),
     GaussianBlur(),
     GaussianBlur(sigma=3.0),

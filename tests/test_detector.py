@@ -44,14 +44,14 @@ def flat_network(input_shape):
 SETTINGS = {
     "default": {},
     "one-sided": {"blur": "svd"},
-    "error": {"score": "error"},
+    "error": {"novelty": "error"},
     "several k": {"k": [3, 6]},
     "dct": {"blur": "dct", "k": 5},
     "gaussian": {"blur": "gaussian", "k": 1.5},
     "list": {"blur": ["svd", GaussianBlur(2.0)]},
     "none": {"blur": None},
     "geometry": {"blur": "svd", "geometry": [Rotate(), FunctionTransformer(rotate)]},
-    "contrast": {"blur": "svd", "score": "contrast"},
+    "contrast": {"blur": "svd", "novelty": "contrast"},
     "ensemble": {"n_estimators": 2},
     "resnet34": {"network": "resnet34"},
     "callable": {"network": flat_network},
@@ -201,17 +201,17 @@ def test_contamination_is_the_share_of_training_rows(images):
     assert (detector.predict(images) == -1).sum() == 15
 
 
-def test_score_is_contrast_for_two_sides_and_error_for_all_else(images):
+def test_novelty_is_contrast_for_two_sides_and_error_for_all_else(images):
     """Of the same networks, which are drawn and trained alike."""
 
     def scores(**params):
         return SVDRNDDetector(**QUICK, **params).fit(images).score_samples(images)
 
-    np.testing.assert_array_equal(scores(), scores(score="contrast"))
-    np.testing.assert_array_equal(scores(blur="svd"), scores(blur="svd", score="error"))
-    np.testing.assert_array_equal(scores(blur=None), scores(blur=None, score="contrast"))
-    assert (scores(score="contrast") <= scores(score="error")).all()
-    assert (scores(score="contrast") < scores(score="error")).any()
+    np.testing.assert_array_equal(scores(), scores(novelty="contrast"))
+    np.testing.assert_array_equal(scores(blur="svd"), scores(blur="svd", novelty="error"))
+    np.testing.assert_array_equal(scores(blur=None), scores(blur=None, novelty="contrast"))
+    assert (scores(novelty="contrast") <= scores(score="error")).all()
+    assert (scores(novelty="contrast") < scores(score="error")).any()
 
 
 def test_held_out_rows_are_not_trained_on(images, monkeypatch):
@@ -528,7 +528,7 @@ def nan_at(*shape):
         ({}, np.array([[{}, 1]] * 20, dtype=object), None, TypeError, "real number"),
         ({"k": 8}, ones(20, 8, 8), None, ValueError, r"k=8 is out of range.*from 1 to 7"),
         ({"k": [2, 28]}, ones(20, 8, 8), None, ValueError, "k=28 is out of range"),
-        ({"k": 2.5}, ones(20, 8, 8), None, ValueError, "'k' parameter of SVDBlur"),
+        ({"k": 2.5}, ones(20, 8, 8), None, ValueError, "'k' parameter of SVDSoften"),
         ({"k": [[2, 3]]}, ones(20, 8, 8), None, ValueError, "k must be 'auto', a number"),
         ({"network": torch.nn.Flatten()}, ones(20, 8, 8), None, TypeError, "must be a function"),
         ({"blur": GaussianBlur(-1)}, ones(20, 8, 8), None, ValueError, "'sigma' parameter"),
@@ -583,3 +583,13 @@ def test_other_shapes_at_score_time_are_refused(method, images):
             getattr(detector, method)(X)
     with pytest.raises(ValueError, match="NaN"):
         getattr(detector, method)(np.full_like(images, np.nan))
+
+
+@pytest.mark.parametrize(("n_rows", "n_epochs"), [(50, 50), (4000, 7), (30_000, 2)])
+def test_the_number_of_epochs_goes_with_the_number_of_images(n_rows, n_epochs, rng):
+    """28,000 images and their copies are seen, in 2 to 50 epochs."""
+    X = rng.normal(size=(n_rows, 4, 4)).astype(np.float32)
+    detector = SVDRNDDetector(
+        blur=None, network=flat_network, batch_size=1000, contamination=0.1, random_state=0
+    )
+    assert len(detector.fit(X).loss_curve_) == n_epochs

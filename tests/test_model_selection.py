@@ -1,10 +1,12 @@
-"""Splitters."""
+"""Splitters, and scores that need no novel image."""
 
 import numpy as np
 import pytest
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GridSearchCV, KFold
 
-from skrnd.model_selection import NoveltyKFold
+from skrnd import SVDRNDDetector
+from skrnd.blur import GaussianBlur, SVDSharpen
+from skrnd.model_selection import NoveltyKFold, ProbeScorer
 
 
 def test_outliers_are_in_every_test_fold_and_in_no_training_fold(rng):
@@ -42,3 +44,78 @@ def test_without_outliers_it_is_kfold():
 def test_bad_input(n_rows, y, match):
     with pytest.raises(ValueError, match=match):
         list(NoveltyKFold(n_splits=2).split(np.zeros((n_rows, 1)), y))
+
+
+class Roughness:
+    """A detector for which the mean square of neighbouring differences is normal below 3."""
+
+    def score_samples(self, X):
+        return -np.abs(np.square(np.diff(np.asarray(X, dtype=float), axis=-1)).mean((1, 2)) - 2)
+
+
+def test_probe_scores_are_the_definition(rng):
+    X = rng.normal(size=(100, 12, 12))
+    probes = [GaussianBlur(0.5), SVDSharpen(0.5, gain=2.0)]
+    known = Roughness().score_samples(X)
+    threshold = np.sort(known)[5]
+    expected = [
+        (Roughness().score_samples(probe.fit_transform(X)) < threshold).mean() for probe in probes
+    ]
+    assert min(expected) > 0
+    assert ProbeScorer(probes)(Roughness(), X) == pytest.approx(np.mean(expected), abs=0.02)
+
+
+def test_probes_by_default_are_of_both_sides(rng):
+    class Blind:
+        def score_samples(self, X):
+            return np.zeros(len(X))
+
+    X = rng.normal(size=(200, 12, 12))
+    assert ProbeScorer()(Blind(), X) == 0
+    # More than three of four.
+    assert ProbeScorer()(Roughness(), X) > 0.8
+
+
+def test_outliers_are_left_out(rng):
+    X = rng.normal(size=(50, 12, 12))
+    wild = np.concatenate([X, 100 * X])
+    y = np.r_[np.ones(50), -np.ones(50)]
+    assert ProbeScorer()(Roughness(), wild, y) == ProbeScorer()(Roughness(), X)
+
+
+def test_layouts(rng):
+    X = rng.normal(size=(50, 12, 12))
+
+    class Flat(Roughness):
+        def score_samples(self, X):
+            return super().score_samples(np.reshape(X, (-1, 12, 12)))
+
+    flat = ProbeScorer(image_shape=(12, 12))(Flat(), X.reshape(50, -1))
+    assert flat == ProbeScorer()(Roughness(), X)
+
+
+def test_no_probe_is_refused(rng):
+    with pytest.raises(ValueError, match="probes is empty"):
+        ProbeScorer([])(Roughness(), rng.normal(size=(5, 8, 8)))
+    with pytest.raises(ValueError, match="every row -1"):
+        ProbeScorer()(Roughness(), rng.normal(size=(5, 8, 8)), -np.ones(5))
+
+
+def test_grid_search_without_a_novel_image(rng):
+    """In worker processes, so the scorer is pickled; plain RND is what it must not choose."""
+    X = rng.normal(size=(300, 8, 8)).astype(np.float32)
+    search = GridSearchCV(
+        SVDRNDDetector(max_epochs=15, random_state=0),
+        {"blur": [None, "two-sided"]},
+        scoring=ProbeScorer([GaussianBlur(1.0), SVDSharpen(0.5, gain=2.0)]),
+        cv=2,
+        n_jobs=2,
+        error_score="raise",
+    ).fit(X)
+    assert search.best_params_ == {"blur": "two-sided"}
+    assert 0 <= search.best_score_ <= 1
+
+
+def test_repr():
+    assert repr(ProbeScorer()) == "ProbeScorer()"
+    assert repr(ProbeScorer([GaussianBlur()])) == "ProbeScorer([GaussianBlur()])"

@@ -92,9 +92,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows and their copies. "auto" takes as many as
         see 28,000 images and their copies, but 2 to 50; and as many as make 1,500
-        steps, but at most 100, for plain rows. Of images, more is not better: the
-        longer the training, the more exactly the detector knows its own copies
-        and the less it minds other novelties.
+        steps, but at most 100, for plain rows.
     batch_size : int, default=64
         Rows of one training step, originals and copies mixed.
     learning_rate : float, default=3e-3

@@ -210,8 +210,8 @@ def test_novelty_is_contrast_for_two_sides_and_error_for_all_else(images):
     np.testing.assert_array_equal(scores(), scores(novelty="contrast"))
     np.testing.assert_array_equal(scores(blur="svd"), scores(blur="svd", novelty="error"))
     np.testing.assert_array_equal(scores(blur=None), scores(blur=None, novelty="contrast"))
-    assert (scores(novelty="contrast") <= scores(score="error")).all()
-    assert (scores(novelty="contrast") < scores(score="error")).any()
+    assert (scores(novelty="contrast") <= scores(novelty="error")).all()
+    assert (scores(novelty="contrast") < scores(novelty="error")).any()
 
 
 def test_held_out_rows_are_not_trained_on(images, monkeypatch):

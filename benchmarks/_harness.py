@@ -185,6 +185,12 @@ def spread(values, digits=3):
     return text if len(values) < 2 else f"{text} ± {np.std(values, ddof=1):.{digits}f}"
 
 
+def tnr_and_auroc(results, column):
+    """Both figures of one novel set over several results, as a cell of a table."""
+    figures = [result["columns"][column] for result in results]
+    return "<br>".join(spread([f[name] for f in figures]) for name in ("tnr_at_tpr", "auroc"))
+
+
 def markdown_table(header, rows):
     """A table of cells that are strings already."""
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]

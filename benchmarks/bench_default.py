@@ -26,6 +26,7 @@ from _harness import (
     run_cells,
     spread,
     timed,
+    tnr_and_auroc,
 )
 
 from skrnd import SVDRNDDetector
@@ -65,8 +66,8 @@ def measure(cell, directory):
     }
 
 
-def figures_of(records, column, figure="tnr_at_tpr"):
-    return [record["result"]["columns"][column][figure] for record in records]
+def tnr_of(records, column):
+    return [record["result"]["columns"][column]["tnr_at_tpr"] for record in records]
 
 
 def missed_bars(results):
@@ -74,17 +75,17 @@ def missed_bars(results):
     missed = []
     for run, (least, seconds) in BARS.items():
         for column, bar in zip(COLUMNS, least, strict=True):
-            mean = np.mean(figures_of(results[run], column))
+            mean = np.mean(tnr_of(results[run], column))
             if mean < bar:
                 missed.append(f"{run}: {column} {mean:.3f} < {bar}")
         slowest = max(record["result"]["fit_seconds"] for record in results[run])
         if slowest > seconds:
             missed.append(f"{run}: fit {slowest:.0f} s > {seconds} s")
-    deviation = np.std(figures_of(results[4_000, 1], "svhn"), ddof=1)
+    deviation = np.std(tnr_of(results[4_000, 1], "svhn"), ddof=1)
     if deviation > MOST_SPREAD:
         missed.append(f"SVHN over seeds: {deviation:.3f} > {MOST_SPREAD}")
     for run, records in results.items():
-        mean = np.mean(figures_of(records, "svhn"))
+        mean = np.mean(tnr_of(records, "svhn"))
         if mean < LEAST_SVHN:
             missed.append(f"{run}: svhn {mean:.3f} < {LEAST_SVHN}")
     return missed
@@ -118,8 +119,7 @@ def main():
     for (n_train, _), records in results.items():
         cells = [f"{n_train:,}", str(records[0]["result"]["n_epochs"]), str(len(records))]
         for column in COLUMNS:
-            tnr, auroc = (figures_of(records, column, f) for f in ("tnr_at_tpr", "auroc"))
-            cells.append(f"{spread(tnr)}<br>{spread(auroc)}")
+            cells.append(tnr_and_auroc([record["result"] for record in records], column))
         cells.append(spread([record["result"]["false_alarms"] for record in records]))
         seconds = [record["result"]["fit_seconds"] for record in records]
         threads = records[0]["machine"].partition(" threads")[0].split()[-1]

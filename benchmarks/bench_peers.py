@@ -24,8 +24,8 @@ from _harness import (
     provenance,
     quality,
     run_cells,
-    spread,
     timed,
+    tnr_and_auroc,
 )
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
@@ -143,11 +143,7 @@ def table(records, target):
             continue
         cells = [name]
         for column in columns:
-            tnr, auroc = (
-                [result["columns"][column][figure] for result in results]
-                for figure in ("tnr_at_tpr", "auroc")
-            )
-            cells.append(f"{spread(tnr)}<br>{spread(auroc)}")
+            cells.append(tnr_and_auroc(results, column))
         for figure in ("fit_seconds", "score_seconds"):
             cells.append(f"{np.median([result[figure] for result in results]):.1f}")
         rows.append(cells)

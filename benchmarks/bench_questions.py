@@ -24,8 +24,8 @@ from _harness import (
     provenance,
     quality,
     run_cells,
-    spread,
     timed,
+    tnr_and_auroc,
 )
 from sklearn.datasets import load_sample_image
 from sklearn.feature_extraction.image import extract_patches_2d
@@ -170,11 +170,7 @@ def table(records):
             if column not in results[0]["columns"]:
                 cells.append("")
                 continue
-            tnr, auroc = (
-                [result["columns"][column][figure] for result in results]
-                for figure in ("tnr_at_tpr", "auroc")
-            )
-            cells.append(f"{spread(tnr)}<br>{spread(auroc)}")
+            cells.append(tnr_and_auroc(results, column))
         seconds = np.median([result["fit_seconds"] for result in results])
         rows.append([*cells, f"{seconds:.0f}"])
     return markdown_table(["", *columns, "fit, s"], rows)

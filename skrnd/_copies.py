@@ -14,24 +14,27 @@ from ._strength import choose_strength
 from .base import BaseImageTransformer
 from .blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 
-# What k="auto" leaves of the log effective rank of the images. On CIFAR-10 half of
-# it is left by the K that the paper's best results were had with. Softened copies
-# are best a little milder: the stronger they are, the fewer smooth images of
-# another kind are found; the milder, the longer it takes to learn them.
-_SHARES = {"svd": 0.5, "dct": 0.5, "gaussian": 0.5, "two-sided": 0.7}
+# What k="auto" leaves of the log effective rank of the images. On CIFAR-10 it is
+# left by the K that the paper's best results were had with.
+_SHARE = 0.5
 
 BLURS: dict[str, Callable[[float], BaseImageTransformer]] = {
     "svd": SVDBlur,
     "dct": DCTBlur,
     "gaussian": GaussianBlur,
-    "two-sided": SVDSoften,
+    "two-sided": SVDBlur,
 }
 
 
 def make_blurs(
     k: Any, blur: Any, geometry: Any, images: np.ndarray, held_out: np.ndarray
-) -> tuple[list[Any], Any]:
+) -> tuple[list[Any], list[list[int]], Any]:
     """Turn the parameters of the detector into one transformer for each copy.
+
+    "two-sided" takes a second predictor for the sharpened copy. One that has to
+    tell a blurred and a sharpened copy apart learns to recognise these very copies
+    and mimics well on everything else, smooth images of another kind included. The
+    predictor that only ever sees the blurred copy goes on finding those.
 
     Parameters
     ----------
@@ -46,6 +49,8 @@ def make_blurs(
     -------
     blurs : list of transformers
         Fitted, in the order of the copies.
+    groups : list of lists of int
+        For each predictor, which of the copies it is trained on.
     k_ : number, list of numbers or None
         The strengths that came to be used.
     """
@@ -59,38 +64,45 @@ def make_blurs(
     named = _as_list(blur)
     if None in named:
         raise ValueError(f"blur={blur!r} lists None; the unblurred images are always trained on.")
-    blurs: list[Any] = []
+    first: list[Any] = []
+    second: list[Any] = []
     used: list[Any] = []
     for one in named:
         strengths = given
         if isinstance(one, str):
             if is_auto:
                 strengths = [_choose(one, held_out)]
-            blurs += [_named_blur(one)(strength) for strength in strengths]
+            first += [_named_blur(one)(strength) for strength in strengths]
             if one == "two-sided":
-                blurs.append(SVDSharpen())
+                second += [*map(SVDSoften, strengths), SVDSharpen()]
         # k is the strength of blurs; their opposite keeps its own.
         elif not is_auto and "k" in _params(one) and not isinstance(one, SVDSharpen):
-            blurs += [clone(one).set_params(k=strength) for strength in strengths]
+            first += [clone(one).set_params(k=strength) for strength in strengths]
         else:
             strengths = []
-            blurs.append(clone(one))
+            first.append(clone(one))
         used += strengths
     if named and not is_auto and not used:
         raise ValueError(
             f"k={k!r} has no meaning for blur={blur!r}, which has no parameter k; leave k='auto' "
             "and set the strength of the blur itself, as blur__sigma."
         )
-    blurs += [clone(one) for one in _as_list(geometry)]
+    turned = [clone(one) for one in _as_list(geometry)]
+    blurs = first + second + turned
     for transformer in blurs:
         if isinstance(transformer, BaseImageTransformer):
             transformer.set_params(image_shape=None, channel_axis=1)
         if hasattr(transformer, "set_output"):
             transformer.set_output(transform="default")
         transformer.fit(images)
+    n_own = len(first + second)
+    of_all = list(range(n_own, len(blurs)))
+    groups = [[*range(len(first)), *of_all]]
+    if second:
+        groups.append([*range(len(first), n_own), *of_all])
     if several or len(used) > 1:
-        return blurs, used
-    return blurs, used[0] if used else None
+        return blurs, groups, used
+    return blurs, groups, used[0] if used else None
 
 
 def apply_blur(blur: Any, images: np.ndarray) -> np.ndarray:
@@ -122,7 +134,7 @@ def _choose(name: str, images: np.ndarray) -> float:
         candidates = np.geomspace(0.3, shorter_side / 4, 16).round(2).tolist()
     else:
         candidates = list(range(1, shorter_side))
-    return choose_strength(_named_blur(name), candidates, images, _SHARES[name])
+    return choose_strength(_named_blur(name), candidates, images, _SHARE)
 
 
 def _named_blur(name: str) -> Callable[[Any], BaseImageTransformer]:

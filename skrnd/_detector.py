@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._backend import own_torch_state, resolve_device, resolve_precision
 from ._copies import BLURS, apply_blur, make_blurs
-from ._distillation import INFERENCE_ROWS, distil, infer, load_pair
+from ._distillation import INFERENCE_ROWS, DistilledPair, distil, infer, load_pair
 from ._logging import logger, verbosity
 from ._networks import NetworkFactory, build_networks, check_network
 from ._strength import MAX_IMAGES
@@ -28,7 +28,7 @@ from ._validation import LAYOUT_CONSTRAINTS, inlier_rows, unchanged_on_error, va
 # Share of new normal rows that contamination="auto" lets the threshold call novel.
 _FALSE_ALARM_RATE = 0.05
 # Images, not counting copies, that a training with max_epochs="auto" goes through.
-_ROWS_SEEN = 28_000
+_ROWS_SEEN = 20_000
 # Standard deviations from the mean beyond which all values are equally novel;
 # the square of an output still has room in float32.
 _FARTHEST = 1e6
@@ -43,28 +43,27 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     the blurred copies (``blur=None``, plain random network distillation) images
     smoother than the normal ones are mimicked best of all and pass for normal;
     with them, the predictor learns that smooth is not normal [1]_. By default a
-    sharpened copy teaches it the same of the other side.
+    second predictor learns from a sharpened copy that sharp is not normal either.
 
     Parameters
     ----------
     k : "auto", int, float or list of these, default="auto"
         Strength of the blurs that are named by a string: how many of the
-        smallest non-zero singular values "svd" zeroes (an int, the paper's K, or
-        a share of the shorter side in (0, 1)), and would have to zero to make as
-        simple a copy as "two-sided" softens; how many of the highest frequencies
-        "dct" drops (likewise); the standard deviation in pixels of "gaussian".
-        Several strengths make several blurred
-        copies, each with its own target. "auto" takes the strength that leaves
-        half of the mean log effective rank of the images that `contamination`
-        holds out, seven tenths of it with "two-sided"; `k_` says which. With an
-        estimator as `blur`, a number replaces its parameter `k` and "auto" leaves
-        it as it is.
+        smallest non-zero singular values "svd" and "two-sided" zero (an int, the
+        paper's K, or a share of the shorter side in (0, 1)); how many of the
+        highest frequencies "dct" drops (likewise); the standard deviation in
+        pixels of "gaussian". Several strengths make several blurred copies, each
+        with its own target. "auto" takes the strength that leaves half of the
+        mean log effective rank of the images that `contamination` holds out;
+        `k_` says which. With an estimator as `blur`, a number replaces its
+        parameter `k` and "auto" leaves it as it is.
     blur : {"two-sided", "svd", "dct", "gaussian"}, transformer, list or None, \
             default="two-sided"
         What makes the copies. "svd" is the paper's method, whose detector finds
         what is smoother than the normal images. "two-sided" finds what is
-        sharper as well: one copy is softened, ``SVDSoften(k)``, and one is
-        sharpened, ``SVDSharpen()``. Or any transformer that keeps the shape,
+        sharper as well: beside the predictor of "svd" it trains a second one, on
+        a sharpened copy, ``SVDSharpen()``, and on one that is softened as far as
+        the blur goes, ``SVDSoften(k)``. Or any transformer that keeps the shape,
         those of :mod:`skrnd.blur` or a
         :class:`~sklearn.preprocessing.FunctionTransformer` for instance, or
         several of all these. A transformer is given float32 images of shape
@@ -73,7 +72,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         Plain rows have no copies either way.
     geometry : transformer, list of transformers or None, default=None
         Further copies, turned or shifted by the transformers of
-        :mod:`skrnd.geometry`, under the same conditions.
+        :mod:`skrnd.geometry`, under the same conditions and for every predictor.
     novelty : {"auto", "contrast", "error"}, default="auto"
         What novelty is. "error" is the paper's: how badly the predictor mimics
         the first target. "contrast" adds how far its answer has gone over to
@@ -87,11 +86,11 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         new :class:`torch.nn.Module` that maps (n, ...) to (n, n_outputs); it is
         called once for the predictor and once for each target.
     n_estimators : "auto" or int, default="auto"
-        Number of independent predictor/target pairs whose errors are averaged.
-        "auto" is 1 for images and 5 for plain rows.
+        Number of independent networks that each predictor and each target is made
+        of; their errors are averaged. "auto" is 1 for images and 5 for plain rows.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows and their copies. "auto" takes as many as
-        see 28,000 images and their copies, but 2 to 50; and as many as make 1,500
+        see 20,000 images and their copies, but 2 to 50; and as many as make 1,500
         steps, but at most 100, for plain rows.
     batch_size : int, default=64
         Rows of one training step, originals and copies mixed.
@@ -138,7 +137,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         The fitted transformers that made the copies, one for each.
     loss_curve_ : list of float
         Mean squared error per standardised output in each epoch, over all
-        copies. 1 is what a constant predictor would have.
+        copies and predictors. 1 is what a constant predictor would have.
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -150,7 +149,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     mean_, scale_ : ndarray of shape (C,) or (n_features,)
         Mean and standard deviation of each channel or feature.
     n_estimators_ : int
-        Number of predictor/target pairs.
+        Number of networks that each predictor and each target is made of.
     device_ : str
         Where the networks are.
     precision_ : str
@@ -180,7 +179,10 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
 
     A row that looks like a copy is given away by its contrast even where its
     target is easy to mimic; one that looks like nothing seen before by its
-    error. :meth:`score_samples` is minus the one or the other.
+    error. :meth:`score_samples` is minus the one or the other. The two predictors
+    of "two-sided" are compared by how much more than usual each of them finds: the
+    larger of their novelties counts, divided by its median over the normal rows that
+    set the threshold.
 
     Novelties that are about as sharp as the normal images and differ in what
     they show, CIFAR-100 for a detector of CIFAR-10 for instance, are mostly not
@@ -337,12 +339,46 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         self._learn_scale(X[train])
         rows = self._standardise(X[train])
         # Plain rows have nothing to blur.
-        self.blurs_, self.k_ = [], None
+        self.blurs_, groups, self.k_ = [], [[]], None
         if layout is not None:
             judged = self._standardise(X[held_out[:MAX_IMAGES]])
-            self.blurs_, self.k_ = make_blurs(self.k, self.blur, self.geometry, rows, judged)
-        copies = [rows, *(apply_blur(blur, rows) for blur in self.blurs_)]
+            self.blurs_, groups, self.k_ = make_blurs(
+                self.k, self.blur, self.geometry, rows, judged
+            )
+        originals = torch.from_numpy(rows)
+        copies = [torch.from_numpy(apply_blur(blur, rows)) for blur in self.blurs_]
         self.n_estimators_ = self._resolve_n_estimators()
+        self._pairs, curves = [], []
+        with verbosity(self.verbose):
+            for number, group in enumerate(groups, start=1):
+                if len(groups) > 1:
+                    logger.info("predictor %d of %d", number, len(groups))
+                pair, curve = self._train(
+                    [originals, *(copies[i] for i in group)], device, precision, generator
+                )
+                self._pairs.append(pair)
+                curves.append(curve)
+        self.loss_curve_ = np.mean(curves, axis=0).tolist()
+        self._architecture = self.network
+        self.device_ = str(device)
+        self.precision_ = str(precision).removeprefix("torch.")
+        novelties = self._novelties(X[held_out])
+        # Predictors are compared by how much more than usual each of them finds.
+        self._units = np.ones(1) if len(groups) == 1 else _medians(novelties)
+        scores = self._scores(novelties)
+        if self.contamination == "auto":
+            self.offset_ = held_out_threshold(scores, _FALSE_ALARM_RATE)
+        else:
+            self.offset_ = training_threshold(scores, self.contamination)
+
+    def _train(
+        self,
+        copies: list[torch.Tensor],
+        device: torch.device,
+        precision: torch.dtype,
+        generator: torch.Generator,
+    ) -> tuple[DistilledPair, list[float]]:
+        """Train one predictor, and a target for each of the copies, from scratch."""
         predictor, targets = build_networks(
             self.network,
             self.input_shape_,
@@ -350,33 +386,24 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             n_members=self.n_estimators_,
             generator=generator,
         )
-        max_epochs = self._resolve_max_epochs(len(rows))
+        max_epochs = self._resolve_max_epochs(len(copies[0]))
 
         def on_epoch(epoch: int, loss: float) -> None:
             logger.info("epoch %d of %d: loss %.4f", epoch, max_epochs, loss)
 
-        with verbosity(self.verbose):
-            self._pair, self.loss_curve_ = distil(
-                predictor,
-                targets,
-                [torch.from_numpy(copy) for copy in copies],
-                n_judges=len(copies) if self._contrasts() else 1,
-                device=device,
-                precision=precision,
-                max_epochs=max_epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                generator=generator,
-                on_epoch=on_epoch,
-            )
-        self._architecture = self.network
-        self.device_ = str(device)
-        self.precision_ = str(precision).removeprefix("torch.")
-        scores = self._score_samples(X[held_out])
-        if self.contamination == "auto":
-            self.offset_ = held_out_threshold(scores, _FALSE_ALARM_RATE)
-        else:
-            self.offset_ = training_threshold(scores, self.contamination)
+        return distil(
+            predictor,
+            targets,
+            copies,
+            n_judges=len(copies) if self._contrasts() else 1,
+            device=device,
+            precision=precision,
+            max_epochs=max_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            generator=generator,
+            on_epoch=on_epoch,
+        )
 
     def _contrasts(self) -> bool:
         if self.novelty != "auto":
@@ -452,17 +479,25 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         X, _ = validate_rows(self, X, reset=False)
         with own_torch_state():
-            return self._score_samples(_as_numpy(X))
+            return self._scores(self._novelties(_as_numpy(X)))
 
-    def _score_samples(self, X: np.ndarray) -> np.ndarray:
+    def _novelties(self, X: np.ndarray) -> np.ndarray:
+        """What each predictor makes of each row: (n, n_predictors), float64."""
         device = torch.device(self.device_)
         min_rows = INFERENCE_ROWS if self._layout is None else 2
-        scores = np.empty(len(X))
+
+        def ask_all(x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([pair(x) for pair in self._pairs], dim=1)
+
+        novelties = np.empty((len(X), len(self._pairs)))
         for rows in gen_batches(len(X), self._block_rows()):
-            inputs = self._standardise(X[rows])
-            errors = infer(self._pair, torch.from_numpy(inputs), device, min_rows=min_rows)
-            scores[rows] = -errors.cpu().numpy()
-        return scores
+            inputs = torch.from_numpy(self._standardise(X[rows]))
+            novelties[rows] = infer(ask_all, inputs, device, min_rows=min_rows).cpu().numpy()
+        return novelties
+
+    def _scores(self, novelties: np.ndarray) -> np.ndarray:
+        """A row is as novel as the predictor finds it that is surprised the most."""
+        return -(novelties / self._units).max(axis=1)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Score of each row above the threshold.
@@ -521,33 +556,42 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         another torch; joblib can map them from disk.
         """
         state = super().__getstate__().copy()
-        if "_pair" in state:
-            weights = state["_pair"].state_dict()
-            state["_pair"] = {name: value.cpu().numpy() for name, value in weights.items()}
+        if "_pairs" in state:
+            state["_pairs"] = [
+                {name: value.cpu().numpy() for name, value in pair.state_dict().items()}
+                for pair in state["_pairs"]
+            ]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Rebuild the networks, on the device that is there now."""
         super().__setstate__(state)
-        if "_pair" in state:
+        if "_pairs" in state:
             try:
                 device = resolve_device(self.device)
             except ValueError:
                 device = torch.device("cpu")
             self.device_ = str(device)
             with own_torch_state():
-                pair = load_pair(
-                    self._architecture,
-                    self.input_shape_,
-                    n_members=self.n_estimators_,
-                    weights=state["_pair"],
-                )
-            self._pair = pair.to(device)
+                self._pairs = [
+                    load_pair(
+                        self._architecture,
+                        self.input_shape_,
+                        n_members=self.n_estimators_,
+                        weights=weights,
+                    ).to(device)
+                    for weights in state["_pairs"]
+                ]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+def _medians(novelties: np.ndarray) -> np.ndarray:
+    medians = np.median(novelties, axis=0)
+    return np.where(medians > 0, medians, 1.0)
 
 
 def _as_numpy(X: np.ndarray | torch.Tensor) -> np.ndarray:

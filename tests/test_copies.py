@@ -6,6 +6,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skrnd._copies import apply_blur, make_blurs
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
+from skrnd.geometry import Flip
 
 
 @pytest.fixture
@@ -23,11 +24,11 @@ def images(rng):
         (np.array([3, 5]), "dct", [DCTBlur(3), DCTBlur(5)], [3, 5]),
         (2.5, "gaussian", [GaussianBlur(2.5)], 2.5),
         (3, ["svd", "dct"], [SVDBlur(3), DCTBlur(3)], [3, 3]),
-        (3, "two-sided", [SVDSoften(3), SVDSharpen()], 3),
+        (3, "two-sided", [SVDBlur(3), SVDSoften(3), SVDSharpen()], 3),
         (
             [3, 0.5],
             "two-sided",
-            [SVDSoften(3), SVDSoften(0.5), SVDSharpen()],
+            [SVDBlur(3), SVDBlur(0.5), SVDSoften(3), SVDSoften(0.5), SVDSharpen()],
             [3, 0.5],
         ),
         (3, ["svd", SVDSharpen(5)], [SVDBlur(3), SVDSharpen(5)], 3),
@@ -40,7 +41,7 @@ def images(rng):
     ],
 )
 def test_strengths_meet_blurs(k, blur, expected, k_, images):
-    blurs, used = make_blurs(k, blur, None, images, images)
+    blurs, _, used = make_blurs(k, blur, None, images, images)
     assert used == k_
     for actual, wanted in zip(blurs, expected, strict=True):
         np.testing.assert_array_equal(
@@ -50,23 +51,44 @@ def test_strengths_meet_blurs(k, blur, expected, k_, images):
 
 @pytest.mark.parametrize("name", ["svd", "dct", "gaussian", "two-sided"])
 def test_auto_chooses_one_strength_for_each_blur(name, images):
-    (blur, *_), k_ = make_blurs("auto", name, None, images, images)
+    (blur, *_), _, k_ = make_blurs("auto", name, None, images, images)
     assert np.isscalar(k_)
     assert k_ in blur.get_params().values()
-    blurs, several = make_blurs("auto", [name, "svd"], None, images, images)
+    blurs, _, several = make_blurs("auto", [name, "svd"], None, images, images)
     assert several[0] == k_
-    assert len(blurs) == (3 if name == "two-sided" else 2)
+    assert len(blurs) == (4 if name == "two-sided" else 2)
+
+
+@pytest.mark.parametrize(
+    ("k", "blur", "geometry", "groups"),
+    [
+        (3, "svd", None, [[0]]),
+        ([3, 5], ["svd", "dct"], None, [[0, 1, 2, 3]]),
+        (3, "svd", Flip(), [[0, 1]]),
+        ("auto", None, None, [[]]),
+        ("auto", None, [Flip(), Flip()], [[0, 1]]),
+        (3, "two-sided", None, [[0], [1, 2]]),
+        ([3, 5], "two-sided", None, [[0, 1], [2, 3, 4]]),
+        (3, ["two-sided", "dct"], [Flip()], [[0, 1, 4], [2, 3, 4]]),
+    ],
+)
+def test_sharpened_copy_has_a_predictor_of_its_own(k, blur, geometry, groups, images):
+    blurs, made, _ = make_blurs(k, blur, geometry, images, images)
+    assert made == groups
+    sharpened = [i for i, one in enumerate(blurs) if isinstance(one, SVDSharpen)]
+    blurred = [i for i, one in enumerate(blurs) if isinstance(one, SVDBlur)]
+    assert not any(set(sharpened) & set(group) and set(blurred) & set(group) for group in made)
 
 
 def test_auto_looks_at_the_images_held_out(images):
     flat = np.broadcast_to(images[..., :1], images.shape)
-    assert make_blurs("auto", "svd", None, images, flat)[1] == 1
-    assert make_blurs("auto", "svd", None, flat, images)[1] > 1
+    assert make_blurs("auto", "svd", None, images, flat)[2] == 1
+    assert make_blurs("auto", "svd", None, flat, images)[2] > 1
 
 
 def test_given_transformers_are_cloned_and_not_changed(images):
     mine = SVDBlur(5, image_shape=(3, 8, 9))
-    blurs, _ = make_blurs("auto", [mine], mine, images, images)
+    blurs, _, _ = make_blurs("auto", [mine], mine, images, images)
     assert mine.image_shape == (3, 8, 9)
     assert not hasattr(mine, "n_features_in_")
     assert all(blur is not mine for blur in blurs)
@@ -78,7 +100,7 @@ def flip(images):
 
 
 def test_geometry_and_function_transformers_make_copies(images):
-    blurs, k_ = make_blurs(3, "svd", [FunctionTransformer(flip)], images, images)
+    blurs, _, k_ = make_blurs(3, "svd", [FunctionTransformer(flip)], images, images)
     assert k_ == 3
     np.testing.assert_array_equal(apply_blur(blurs[1], images), images[..., ::-1])
 
@@ -86,7 +108,7 @@ def test_geometry_and_function_transformers_make_copies(images):
 def test_images_with_few_columns_are_not_ambiguous(rng):
     images = rng.normal(size=(5, 3, 9, 4)).astype(np.float32)
     for blur in ("svd", SVDBlur()):
-        (made,), _ = make_blurs("auto", blur, None, images, images)
+        (made,), _, _ = make_blurs("auto", blur, None, images, images)
         assert apply_blur(made, images).shape == images.shape
 
 

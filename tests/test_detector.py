@@ -121,7 +121,9 @@ def test_the_same_seed_gives_the_same_model(fitted):
 
 def test_state_is_numpy(images):
     state = SVDRNDDetector(**QUICK).fit(images).__getstate__()
-    assert all(isinstance(value, np.ndarray) for value in state["_pair"].values())
+    assert len(state["_pairs"]) == 2
+    for weights in state["_pairs"]:
+        assert all(isinstance(value, np.ndarray) for value in weights.values())
 
 
 def test_architecture_is_kept_when_parameters_are_changed_after_fit(images):
@@ -210,8 +212,21 @@ def test_novelty_is_contrast_for_two_sides_and_error_for_all_else(images):
     np.testing.assert_array_equal(scores(), scores(novelty="contrast"))
     np.testing.assert_array_equal(scores(blur="svd"), scores(blur="svd", novelty="error"))
     np.testing.assert_array_equal(scores(blur=None), scores(blur=None, novelty="contrast"))
-    assert (scores(novelty="contrast") <= scores(novelty="error")).all()
-    assert (scores(novelty="contrast") < scores(novelty="error")).any()
+    error, contrast = (scores(blur="svd", novelty=novelty) for novelty in ("error", "contrast"))
+    assert (contrast <= error).all()
+    assert (contrast < error).any()
+
+
+def test_a_row_is_as_novel_as_the_most_surprised_predictor_finds_it(images):
+    """Each compared with what it makes of the normal rows."""
+    detector = SVDRNDDetector(contamination=0.2, **QUICK).fit(images)
+    inputs = (images - detector.mean_[:, None, None]) / detector.scale_[:, None, None]
+    with torch.no_grad():
+        x = torch.from_numpy(inputs.astype(np.float32))
+        novelties = [pair(x).numpy() for pair in detector._pairs]
+    assert len(novelties) == 2
+    expected = -np.maximum(*(novelty / np.median(novelty) for novelty in novelties))
+    np.testing.assert_allclose(detector.score_samples(images), expected, rtol=1e-4)
 
 
 def test_held_out_rows_are_not_trained_on(images, monkeypatch):
@@ -485,12 +500,17 @@ def test_the_callers_torch_state_does_not_matter(context, images):
 def test_verbose_logs_the_loss_of_every_epoch(images, caplog, capsys):
     SVDRNDDetector(max_epochs=2, random_state=0).fit(images)
     assert caplog.messages == []
-    detector = SVDRNDDetector(max_epochs=2, random_state=0, verbose=1).fit(images)
-    first, second = detector.loss_curve_
+    params = {"max_epochs": 2, "random_state": 0, "verbose": 1}
+    first, second = SVDRNDDetector(blur="svd", **params).fit(images).loss_curve_
     assert caplog.messages == [
         f"epoch 1 of 2: loss {first:.4f}",
         f"epoch 2 of 2: loss {second:.4f}",
     ]
+    caplog.clear()
+    curve = SVDRNDDetector(**params).fit(images).loss_curve_
+    assert caplog.messages[::3] == ["predictor 1 of 2", "predictor 2 of 2"]
+    losses = [float(message.rpartition(" ")[2]) for message in caplog.messages if "loss" in message]
+    np.testing.assert_allclose(curve, np.reshape(losses, (2, 2)).mean(axis=0), atol=1e-4)
     assert capsys.readouterr().out == ""
 
 
@@ -528,7 +548,7 @@ def nan_at(*shape):
         ({}, np.array([[{}, 1]] * 20, dtype=object), None, TypeError, "real number"),
         ({"k": 8}, ones(20, 8, 8), None, ValueError, r"k=8 is out of range.*from 1 to 7"),
         ({"k": [2, 28]}, ones(20, 8, 8), None, ValueError, "k=28 is out of range"),
-        ({"k": 2.5}, ones(20, 8, 8), None, ValueError, "'k' parameter of SVDSoften"),
+        ({"k": 2.5}, ones(20, 8, 8), None, ValueError, "'k' parameter of SVDBlur"),
         ({"k": [[2, 3]]}, ones(20, 8, 8), None, ValueError, "k must be 'auto', a number"),
         ({"network": torch.nn.Flatten()}, ones(20, 8, 8), None, TypeError, "must be a function"),
         ({"blur": GaussianBlur(-1)}, ones(20, 8, 8), None, ValueError, "'sigma' parameter"),

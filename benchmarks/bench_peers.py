@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from _harness import (
     DATA,
     DOCS,
@@ -27,6 +26,7 @@ from _harness import (
     timed,
     tnr_and_auroc,
 )
+from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.kernel_approximation import Nystroem
@@ -63,31 +63,28 @@ def one_class_svm(seed):
     return Nystroem(random_state=seed), SGDOneClassSVM(random_state=seed)
 
 
-def pyod(name):
-    """Maker of a detector of PyOD, which are larger for more novel."""
+class PyOD(BaseEstimator):
+    """A detector of PyOD, whose scores are larger for more novel rows."""
 
-    def make(seed):
+    def __init__(self, name, seed):
+        self.name = name
+        self.seed = seed
+
+    def fit(self, X):
         import pyod.models.auto_encoder
         import pyod.models.deep_svdd
 
-        class Turned:
-            def fit(self, X):
-                # The one has no seed of its own, the other wants the width of X.
-                torch.manual_seed(seed)
-                if name == "AutoEncoder":
-                    model = pyod.models.auto_encoder.AutoEncoder(random_state=seed, verbose=0)
-                else:
-                    model = pyod.models.deep_svdd.DeepSVDD(
-                        n_features=X.shape[1], random_state=seed, verbose=0
-                    )
-                self.model = model.fit(X)
+        if self.name == "AutoEncoder":
+            model = pyod.models.auto_encoder.AutoEncoder(random_state=self.seed, verbose=0)
+        else:
+            model = pyod.models.deep_svdd.DeepSVDD(
+                n_features=X.shape[1], random_state=self.seed, verbose=0
+            )
+        self.model_ = model.fit(X)
+        return self
 
-            def score_samples(self, X):
-                return -self.model.decision_function(X)
-
-        return Turned()
-
-    return make
+    def score_samples(self, X):
+        return -self.model_.decision_function(X)
 
 
 DETECTORS = {
@@ -100,8 +97,8 @@ DETECTORS = {
     "LocalOutlierFactor, PCA": lambda seed: on_components(
         LocalOutlierFactor(novelty=True), seed=seed
     ),
-    "PyOD AutoEncoder": pyod("AutoEncoder"),
-    "PyOD DeepSVDD": pyod("DeepSVDD"),
+    "PyOD AutoEncoder": partial(PyOD, "AutoEncoder"),
+    "PyOD DeepSVDD": partial(PyOD, "DeepSVDD"),
 }
 
 

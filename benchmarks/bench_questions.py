@@ -32,6 +32,7 @@ from sklearn.feature_extraction.image import extract_patches_2d
 from sklearn.model_selection import train_test_split
 
 from skrnd import SVDRNDDetector, _networks
+from skrnd.blur import SVDBlur, SVDSharpen, SVDSoften
 
 N_TRAIN = 4_000
 CIFAR_NOVEL = ["svhn", "tinyimagenet_nearest", "tinyimagenet_box"]
@@ -128,6 +129,21 @@ QUESTIONS = {
         "PyTorch's initialisation": (cifar10, {"_he_normal": _networks._torch_default}, {}),
         "orthogonal initialisation": (cifar10, {"_he_normal": orthogonal}, {}),
         "two pairs averaged": (cifar10, {}, {"n_estimators": 2}),
+    },
+    "Two predictors or one, and longer training": {
+        f"{name}, {times} the epochs": (cifar10, {}, params | {"max_epochs": max_epochs})
+        for name, params in {
+            "two predictors (default)": {},
+            "one, blurred and sharpened copies": {
+                "blur": [SVDBlur(28), SVDSharpen()],
+                "novelty": "contrast",
+            },
+            "one, softened and sharpened copies": {
+                "blur": [SVDSoften(28), SVDSharpen()],
+                "novelty": "contrast",
+            },
+        }.items()
+        for times, max_epochs in {"once": 6, "twice": 12, "four times": 24}.items()
     },
     "Width and depth": {
         "16 features, 1 block a stage (default)": (cifar10, {}, {}),

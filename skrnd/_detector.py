@@ -92,9 +92,9 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         Passes over the training rows and their copies. "auto" takes as many as
         see 20,000 images and their copies, but 2 to 50; and as many as make 1,500
         steps, but at most 100, for plain rows.
-    batch_size : int, default=64
+    batch_size : int, default=32
         Rows of one training step, originals and copies mixed.
-    learning_rate : float, default=3e-3
+    learning_rate : float, default=4e-3
         Peak of the one-cycle schedule of the Adam optimiser, above 0.
     contamination : "auto" or float, default="auto"
         How the threshold is set. "auto" holds `validation_fraction` of the rows
@@ -239,8 +239,8 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         network: str | NetworkFactory = "auto",
         n_estimators: str | int = "auto",
         max_epochs: str | int = "auto",
-        batch_size: int = 64,
-        learning_rate: float = 3e-3,
+        batch_size: int = 32,
+        learning_rate: float = 4e-3,
         contamination: str | float = "auto",
         validation_fraction: float = 0.1,
         image_shape: tuple[int, ...] | None = None,

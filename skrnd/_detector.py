@@ -467,7 +467,8 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         -------
         scores : ndarray of shape (n,), float64
             Minus the error or the contrast of each row (see `novelty`), at most 0:
-            the larger the more normal.
+            the larger the more normal. With two predictors, in units of what is
+            usual for normal rows (see the notes).
 
         Raises
         ------

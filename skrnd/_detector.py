@@ -28,7 +28,7 @@ from ._validation import LAYOUT_CONSTRAINTS, inlier_rows, unchanged_on_error, va
 # Share of new normal rows that contamination="auto" lets the threshold call novel.
 _FALSE_ALARM_RATE = 0.05
 # Images, not counting copies, that a training with max_epochs="auto" goes through.
-_ROWS_SEEN = 20_000
+_ROWS_SEEN = 28_000
 # Standard deviations from the mean beyond which all values are equally novel;
 # the square of an output still has room in float32.
 _FARTHEST = 1e6
@@ -76,8 +76,8 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     novelty : {"auto", "contrast", "error"}, default="auto"
         What novelty is. "error" is the paper's: how badly the predictor mimics
         the first target. "contrast" adds how far its answer has gone over to
-        another target, see the notes. "auto" is "contrast" for
-        ``blur="two-sided"`` and "error" for all else.
+        another target, see the notes. "auto" is "contrast" where "two-sided" is
+        among the blurs and "error" for all else.
     network : {"auto", "resnet34"} or callable, default="auto"
         Architecture of targets and predictor. "auto" is a compact residual
         network that adapts to the size of images, and a small perceptron for
@@ -90,7 +90,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         of; their errors are averaged. "auto" is 1 for images and 5 for plain rows.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows and their copies. "auto" takes as many as
-        see 20,000 images and their copies, but 2 to 50; and as many as make 1,500
+        see 28,000 images and their copies, but 2 to 50; and as many as make 1,500
         steps, but at most 100, for plain rows.
     batch_size : int, default=32
         Rows of one training step, originals and copies mixed.
@@ -171,12 +171,13 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
 
     .. math:: e(x) = |f(x) - g_0(x)|^2 / m,
 
-    and its contrast adds the share of the way from the first target to another
-    one that the predictor has gone,
+    and its contrast adds how far the predictor has gone over to another target,
 
-    .. math:: e(x) + \max(0, \max_{i > 0}
-        \langle f(x) - g_0(x), g_i(x) - g_0(x) \rangle / |g_i(x) - g_0(x)|^2).
+    .. math:: e(x) + \max\left(0, 1 + \max_{i > 0}
+        \frac{|f(x) - g_0(x)|^2 - |f(x) - g_i(x)|^2}{|g_i(x) - g_0(x)|^2}\right),
 
+    of which the second part is 1 where it is as near to that target as to the first,
+    and 2 where it has arrived.
     A row that looks like a copy is given away by its contrast even where its
     target is easy to mimic; one that looks like nothing seen before by its
     error. :meth:`score_samples` is minus the one or the other. The two predictors
@@ -348,14 +349,15 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         originals = torch.from_numpy(rows)
         copies = [torch.from_numpy(apply_blur(blur, rows)) for blur in self.blurs_]
         self.n_estimators_ = self._resolve_n_estimators()
+        contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(groups) > 1)
         self._pairs, curves = [], []
         with verbosity(self.verbose):
             for number, group in enumerate(groups, start=1):
                 if len(groups) > 1:
                     logger.info("predictor %d of %d", number, len(groups))
-                pair, curve = self._train(
-                    [originals, *(copies[i] for i in group)], device, precision, generator
-                )
+                of_group = [originals, *(copies[i] for i in group)]
+                n_judges = len(of_group) if contrast else 1
+                pair, curve = self._train(of_group, n_judges, device, precision, generator)
                 self._pairs.append(pair)
                 curves.append(curve)
         self.loss_curve_ = np.mean(curves, axis=0).tolist()
@@ -374,6 +376,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     def _train(
         self,
         copies: list[torch.Tensor],
+        n_judges: int,
         device: torch.device,
         precision: torch.dtype,
         generator: torch.Generator,
@@ -395,7 +398,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             predictor,
             targets,
             copies,
-            n_judges=len(copies) if self._contrasts() else 1,
+            n_judges=n_judges,
             device=device,
             precision=precision,
             max_epochs=max_epochs,
@@ -404,11 +407,6 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             generator=generator,
             on_epoch=on_epoch,
         )
-
-    def _contrasts(self) -> bool:
-        if self.novelty != "auto":
-            return self.novelty == "contrast"
-        return isinstance(self.blur, str) and self.blur == "two-sided"
 
     def _resolve_n_estimators(self) -> int:
         if self.n_estimators == "auto":

@@ -78,10 +78,10 @@ class DistilledPair(nn.Module):
         error = off.square().mean((1, 2))
         if others.shape[1] == 0:
             return error
-        # How far the prediction has gone from its own target to another one.
+        # How far the prediction has gone over to another target: 1 is half of the way.
         way = others - own
         length = way.square().sum(2).clamp_min(torch.finfo(wide).tiny)
-        return error + ((off * way).sum(2) / length).amax(1).clamp_min(0)
+        return error + 2 * ((off * way).sum(2) / length).amax(1).clamp_min(0)
 
 
 def distil(

@@ -98,14 +98,15 @@ def test_scores_are_the_formulas(n_judges):
         g.append((targets(x, [i])[:, 0].detach().numpy() - raw.mean(0)) / raw.std(0))
     expected = ((f - g[0]) ** 2).mean(1)
     if n_judges > 1:
-        shares = [
-            [
-                np.dot(a - b, c - b) / np.dot(c - b, c - b)
-                for a, b, c in zip(f, g[0], other, strict=True)
-            ]
+
+        def distance(a, b):
+            return ((a - b) ** 2).sum(1)
+
+        nearer = [
+            (distance(f, g[0]) - distance(f, other)) / distance(other, g[0])
             for other in g[1:n_judges]
         ]
-        expected = expected + np.maximum(0, np.max(shares, axis=0))
+        expected = expected + np.maximum(0, 1 + np.max(nearer, axis=0))
     np.testing.assert_allclose(pair(x), expected, rtol=1e-4)
 
 

@@ -32,11 +32,12 @@ from sklearn.feature_extraction.image import extract_patches_2d
 from sklearn.model_selection import train_test_split
 
 from skrnd import SVDRNDDetector, _networks
-from skrnd.blur import SVDBlur, SVDSharpen, SVDSoften
+from skrnd.blur import SVDSharpen, SVDSoften
 
 N_TRAIN = 4_000
 CIFAR_NOVEL = ["svhn", "tinyimagenet_nearest", "tinyimagenet_box"]
 COPIES = {"two-sided": {}, "one-sided": {"blur": "svd"}, "plain RND": {"blur": None}}
+ONE_PREDICTOR = {"blur": [SVDSoften(28), SVDSharpen()], "novelty": "contrast"}
 compact_networks = _networks.compact_networks
 
 
@@ -99,7 +100,7 @@ def nothing_in_common(input_shape, n_targets, n_members):
     return predictor, _networks.independent(wholes)
 
 
-def one_for_both_copies(input_shape, n_targets, n_members):
+def one_for_all_copies(input_shape, n_targets, n_members):
     predictor, targets = compact_networks(input_shape, 2, n_members)
     heads = [[own[0], *[own[1]] * (n_targets - 1)] for own in targets.heads]
     return predictor, _networks.Targets(list(targets.trunks), heads)
@@ -122,34 +123,21 @@ QUESTIONS = {
         }.items()
         for copies, params in COPIES.items()
     },
-    "Targets": {
-        "they differ in the last stage (default)": (cifar10, {}, {}),
-        "nothing in common": (cifar10, {"compact_networks": nothing_in_common}, {}),
-        "both copies share one": (cifar10, {"compact_networks": one_for_both_copies}, {}),
-        "PyTorch's initialisation": (cifar10, {"_he_normal": _networks._torch_default}, {}),
-        "orthogonal initialisation": (cifar10, {"_he_normal": orthogonal}, {}),
-        "two pairs averaged": (cifar10, {}, {"n_estimators": 2}),
-    },
-    "Two predictors or one, and longer training": {
-        f"{name}, {times} the epochs": (cifar10, {}, params | {"max_epochs": max_epochs})
-        for name, params in {
-            "two predictors (default)": {},
-            "one, blurred and sharpened copies": {
-                "blur": [SVDBlur(28), SVDSharpen()],
-                "novelty": "contrast",
-            },
-            "one, softened and sharpened copies": {
-                "blur": [SVDSoften(28), SVDSharpen()],
-                "novelty": "contrast",
-            },
+    "Targets, predictors, width and depth": {
+        name: (cifar10, patches, params)
+        for name, (patches, params) in {
+            "default": ({}, {}),
+            "targets with nothing in common": ({"compact_networks": nothing_in_common}, {}),
+            "all copies share one target": ({"compact_networks": one_for_all_copies}, {}),
+            "PyTorch's initialisation": ({"_he_normal": _networks._torch_default}, {}),
+            "orthogonal initialisation": ({"_he_normal": orthogonal}, {}),
+            "two pairs averaged": ({}, {"n_estimators": 2}),
+            "one predictor for all copies": ({}, ONE_PREDICTOR),
+            "the same, four times as long": ({}, ONE_PREDICTOR | {"max_epochs": 32}),
+            "8 features in the first stage instead of 16": ({"_WIDTH": 8}, {}),
+            "32 features": ({"_WIDTH": 32}, {}),
+            "2 blocks a stage instead of 1": ({"_N_BLOCKS": 2}, {}),
         }.items()
-        for times, max_epochs in {"once": 6, "twice": 12, "four times": 24}.items()
-    },
-    "Width and depth": {
-        "16 features, 1 block a stage (default)": (cifar10, {}, {}),
-        "8 features": (cifar10, {"_WIDTH": 8}, {}),
-        "32 features": (cifar10, {"_WIDTH": 32}, {}),
-        "2 blocks a stage": (cifar10, {"_N_BLOCKS": 2}, {}),
     },
     "Unseen classes": {
         f"{SET_NAMES[name + '_train']}, {copies}": (partial(classes, name=name), {}, params)

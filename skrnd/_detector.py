@@ -181,9 +181,9 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     A row that looks like a copy is given away by its contrast even where its
     target is easy to mimic; one that looks like nothing seen before by its
     error. :meth:`score_samples` is minus the one or the other. The two predictors
-    of "two-sided" are compared by how much more than usual each of them finds: the
-    larger of their novelties counts, divided by its median over the normal rows that
-    set the threshold.
+    of "two-sided" are compared by what each of them alone would call novel: the
+    larger of their novelties counts, each divided by the level that 5 % of the
+    normal rows that set the threshold exceed.
 
     Novelties that are about as sharp as the normal images and differ in what
     they show, CIFAR-100 for a detector of CIFAR-10 for instance, are mostly not
@@ -365,8 +365,8 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         self.device_ = str(device)
         self.precision_ = str(precision).removeprefix("torch.")
         novelties = self._novelties(X[held_out])
-        # Predictors are compared by how much more than usual each of them finds.
-        self._units = np.ones(1) if len(groups) == 1 else _medians(novelties)
+        # Several predictors are compared by what each of them alone would call novel.
+        self._units = np.ones(1) if len(groups) == 1 else _alarm_levels(novelties)
         scores = self._scores(novelties)
         if self.contamination == "auto":
             self.offset_ = held_out_threshold(scores, _FALSE_ALARM_RATE)
@@ -465,8 +465,8 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         -------
         scores : ndarray of shape (n,), float64
             Minus the error or the contrast of each row (see `novelty`), at most 0:
-            the larger the more normal. With two predictors, in units of what is
-            usual for normal rows (see the notes).
+            the larger the more normal. With two predictors, in units of what 5 %
+            of normal rows exceed (see the notes).
 
         Raises
         ------
@@ -588,9 +588,9 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         return tags
 
 
-def _medians(novelties: np.ndarray) -> np.ndarray:
-    medians = np.median(novelties, axis=0)
-    return np.where(medians > 0, medians, 1.0)
+def _alarm_levels(novelties: np.ndarray) -> np.ndarray:
+    levels = np.quantile(novelties, 1 - _FALSE_ALARM_RATE, axis=0)
+    return np.where(levels > 0, levels, 1.0)
 
 
 def _as_numpy(X: np.ndarray | torch.Tensor) -> np.ndarray:

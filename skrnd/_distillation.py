@@ -117,7 +117,7 @@ def distil(
         Where, and in which dtype, the predictor is trained.
     max_epochs, batch_size, learning_rate
         Passes over all copies, rows of a step (all copies mixed), and the peak
-        of the one-cycle schedule of Adam.
+        of the one-cycle schedule of Adam, reached after a tenth of the steps.
     generator : torch.Generator
         On the CPU; orders the rows.
     on_epoch : callable
@@ -144,7 +144,7 @@ def distil(
     n_steps = math.ceil(len(inputs) / batch_size)
     optimiser = torch.optim.Adam(predictor.parameters(), lr=learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, learning_rate, total_steps=max_epochs * n_steps + 1
+        optimiser, learning_rate, total_steps=max_epochs * n_steps + 1, pct_start=0.1
     )
     loss_curve = []
     for epoch in range(1, max_epochs + 1):

@@ -219,14 +219,14 @@ def test_novelty_is_contrast_for_two_sides_and_error_for_all_else(images):
 
 
 def test_a_row_is_as_novel_as_the_most_surprised_predictor_finds_it(images):
-    """Each compared with what it makes of the normal rows."""
+    """Each in units of what it makes of all but 5 % of the normal rows."""
     detector = SVDRNDDetector(contamination=0.2, **QUICK).fit(images)
     inputs = (images - detector.mean_[:, None, None]) / detector.scale_[:, None, None]
     with torch.no_grad():
         x = torch.from_numpy(inputs.astype(np.float32))
         novelties = [pair(x).numpy() for pair in detector._pairs]
     assert len(novelties) == 2
-    expected = -np.maximum(*(novelty / np.median(novelty) for novelty in novelties))
+    expected = -np.maximum(*(novelty / np.quantile(novelty, 0.95) for novelty in novelties))
     np.testing.assert_allclose(detector.score_samples(images), expected, rtol=1e-4)
 
 

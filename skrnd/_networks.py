@@ -167,15 +167,15 @@ def compact_networks(
     Stages of 16, 32, 64 and 128 features, one block each, as many as there are
     halvings down to about 4 pixels a side; larger images are halved before the
     first. The features are averaged over quarters of the image, which tells more
-    of it than one average does. The predictor has one block more, where the
-    paper's has two and wider ones. The targets differ in their last stage.
+    of it than one average does. The predictor has two blocks more, as the
+    paper's has, but no wider ones. The targets differ in their last stage.
     """
     n_channels, *sides = input_shape
     n_halvings = round(math.log2(min(sides) / MIN_SIDE))
     n_before = max(0, n_halvings - 3)
     stages = [(2**i * _WIDTH, _N_BLOCKS, min(i + 1, 2)) for i in range(min(n_halvings, 3) + 1)]
     n_features = stages[-1][0]
-    extra = [(n_features, 1, 1)]
+    extra = [(n_features, 2, 1)]
 
     def predictor() -> nn.Module:
         stem = _stem(n_channels, _WIDTH, n_before)

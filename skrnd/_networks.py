@@ -174,12 +174,11 @@ def compact_networks(
     n_halvings = round(math.log2(min(sides) / MIN_SIDE))
     n_before = max(0, n_halvings - 3)
     stages = [(2**i * _WIDTH, _N_BLOCKS, min(i + 1, 2)) for i in range(min(n_halvings, 3) + 1)]
-    n_features = stages[-1][0]
-    extra = [(n_features, 2, 1)]
+    deeper = [*stages, (stages[-1][0], 2, 1)]
 
     def predictor() -> nn.Module:
         stem = _stem(n_channels, _WIDTH, n_before)
-        return nn.Sequential(*stem, *_residual_stages(_WIDTH, stages + extra), *_pooled(2))
+        return nn.Sequential(*stem, *_residual_stages(_WIDTH, deeper), *_pooled(2))
 
     def trunk() -> nn.Module:
         stem = _stem(n_channels, _WIDTH, n_before)

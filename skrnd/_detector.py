@@ -29,6 +29,9 @@ from ._validation import LAYOUT_CONSTRAINTS, inlier_rows, unchanged_on_error, va
 _FALSE_ALARM_RATE = 0.05
 # Images, not counting copies, that a training with max_epochs="auto" goes through.
 _ROWS_SEEN = 28_000
+# Training images from which on n_estimators="auto" averages two pairs of networks;
+# there a second pair buys more than further epochs.
+_MANY_ROWS = 8_000
 # Standard deviations from the mean beyond which all values are equally novel;
 # the square of an output still has room in float32.
 _FARTHEST = 1e6
@@ -87,7 +90,8 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         called once for the predictor and once for each target.
     n_estimators : "auto" or int, default="auto"
         Number of independent networks that each predictor and each target is made
-        of; their errors are averaged. "auto" is 1 for images and 5 for plain rows.
+        of; their errors are averaged. "auto" is 5 for plain rows and 1 for images,
+        but 2 where ``network="auto"`` is trained on 8,000 images or more.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows and their copies. "auto" takes as many as
         see 28,000 images and their copies, but 2 to 50; and as many as make 1,500
@@ -348,7 +352,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             )
         originals = torch.from_numpy(rows)
         copies = [torch.from_numpy(apply_blur(blur, rows)) for blur in self.blurs_]
-        self.n_estimators_ = self._resolve_n_estimators()
+        self.n_estimators_ = self._resolve_n_estimators(len(rows))
         contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(groups) > 1)
         self._pairs, curves = [], []
         with verbosity(self.verbose):
@@ -408,10 +412,12 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             on_epoch=on_epoch,
         )
 
-    def _resolve_n_estimators(self) -> int:
-        if self.n_estimators == "auto":
-            return 5 if self._layout is None else 1
-        return int(self.n_estimators)
+    def _resolve_n_estimators(self, n_rows: int) -> int:
+        if self.n_estimators != "auto":
+            return int(self.n_estimators)
+        if self._layout is None:
+            return 5
+        return 2 if self.network == "auto" and n_rows >= _MANY_ROWS else 1
 
     def _resolve_max_epochs(self, n_rows: int) -> int:
         if self.max_epochs != "auto":

@@ -315,6 +315,16 @@ def test_channels_are_standardised(images):
     )
 
 
+@pytest.mark.parametrize(("many_rows", "expected"), [(55, 1), (54, 2)])
+def test_two_pairs_are_averaged_from_many_images_on(images, monkeypatch, many_rows, expected):
+    monkeypatch.setattr(skrnd._detector, "_MANY_ROWS", many_rows)
+    assert SVDRNDDetector(**QUICK).fit(images).n_estimators_ == expected
+    own = SVDRNDDetector(network=flat_network, **QUICK).fit(images)
+    assert own.n_estimators_ == 1
+    asked = SVDRNDDetector(n_estimators=3, **QUICK).fit(images)
+    assert asked.n_estimators_ == 3
+
+
 def test_plain_rows_are_standardised_and_averaged_over_pairs(rng):
     X = rng.normal(size=(100, 4)) * [1, 10, 100, 1000]
     detector = SVDRNDDetector(random_state=0).fit(X)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -14,16 +14,26 @@ from ._strength import choose_strength
 from .base import BaseImageTransformer
 from .blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 
-# What k="auto" leaves of the log effective rank of the images. On CIFAR-10 it is
-# left by the K that the paper's best results were had with.
-_SHARE = 0.5
 
-BLURS: dict[str, Callable[[float], BaseImageTransformer]] = {
-    "svd": SVDBlur,
-    "dct": DCTBlur,
-    "gaussian": GaussianBlur,
-    "two-sided": SVDBlur,
+class _NamedBlur(NamedTuple):
+    """Makes a blur of a strength; what k="auto" aims at, see `choose_strength`."""
+
+    make: Callable[..., BaseImageTransformer]
+    aim_told_apart: float
+    aim_rank: float
+
+
+# Where the aims are had from: docs/benchmark_strength.md. A filter, which treats all
+# images alike, has to be seen more clearly than the SVD, which goes by each image.
+BLURS = {
+    "svd": _NamedBlur(SVDBlur, 0.75, 0.5),
+    "dct": _NamedBlur(DCTBlur, 0.85, 0.75),
+    "gaussian": _NamedBlur(GaussianBlur, 0.85, 0.85),
+    "two-sided": _NamedBlur(SVDBlur, 0.75, 0.5),
 }
+# The sharpened copy stays as near to the images as can be learned, so that what is a
+# little sharper is found.
+_AIM_SHARPENED = 0.63
 
 
 def make_blurs(
@@ -43,7 +53,7 @@ def make_blurs(
     images : ndarray of shape (n, C, H, W)
         Standardised training images.
     held_out : ndarray of shape (m, C, H, W)
-        Normal images that ``k="auto"`` looks at.
+        Normal images by which strengths that are not given are chosen.
 
     Returns
     -------
@@ -70,11 +80,12 @@ def make_blurs(
     for one in named:
         strengths = given
         if isinstance(one, str):
+            named_blur = _named_blur(one)
             if is_auto:
-                strengths = [_choose(one, held_out)]
-            first += [_named_blur(one)(strength) for strength in strengths]
+                strengths = [_blurring(named_blur, held_out)]
+            first += [named_blur.make(strength) for strength in strengths]
             if one == "two-sided":
-                second += [*map(SVDSoften, strengths), SVDSharpen()]
+                second += [*map(SVDSoften, strengths), SVDSharpen(_sharpening(held_out))]
         # k is the strength of blurs; their opposite keeps its own.
         elif not is_auto and "k" in _params(one) and not isinstance(one, SVDSharpen):
             first += [clone(one).set_params(k=strength) for strength in strengths]
@@ -127,21 +138,35 @@ def apply_blur(blur: Any, images: np.ndarray) -> np.ndarray:
     return copy
 
 
-def _choose(name: str, images: np.ndarray) -> float:
-    """Strength of a blur given by name, by the rule of `choose_strength`."""
+def _blurring(blur: _NamedBlur, images: np.ndarray) -> float:
     shorter_side = min(images.shape[-2:])
-    if name == "gaussian":
+    if blur.make is GaussianBlur:
         candidates = np.geomspace(0.3, shorter_side / 4, 16).round(2).tolist()
     else:
         candidates = list(range(1, shorter_side))
-    return choose_strength(_named_blur(name), candidates, images, _SHARE)
+    return choose_strength(
+        partial(blur.make, channel_axis=1),
+        candidates,
+        images,
+        aim_told_apart=blur.aim_told_apart,
+        aim_rank=blur.aim_rank,
+    )
 
 
-def _named_blur(name: str) -> Callable[[Any], BaseImageTransformer]:
+def _sharpening(images: np.ndarray) -> float:
+    shorter_side = min(images.shape[-2:])
+    return choose_strength(
+        partial(SVDSharpen, channel_axis=1),
+        list(range(max(1, shorter_side // 2), shorter_side)),
+        images,
+        aim_told_apart=_AIM_SHARPENED,
+    )
+
+
+def _named_blur(name: str) -> _NamedBlur:
     if name not in BLURS:
         raise ValueError(f"Unknown blur {name!r}; the blurs with a name are {sorted(BLURS)}.")
-    # Images in here have one layout, whatever X has.
-    return partial(BLURS[name], channel_axis=1)
+    return BLURS[name]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -56,17 +56,18 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         paper's K, or a share of the shorter side in (0, 1)); how many of the
         highest frequencies "dct" drops (likewise); the standard deviation in
         pixels of "gaussian". Several strengths make several blurred copies, each
-        with its own target. "auto" takes the strength that leaves half of the
-        mean log effective rank of the images that `contamination` holds out;
-        `k_` says which. With an estimator as `blur`, a number replaces its
+        with its own target. "auto" takes the mildest strength that still shows in
+        up to 256 normal images, those that `contamination` holds out: see the
+        notes; `k_` says which. With an estimator as `blur`, a number replaces its
         parameter `k` and "auto" leaves it as it is.
     blur : {"two-sided", "svd", "dct", "gaussian"}, transformer, list or None, \
             default="two-sided"
         What makes the copies. "svd" is the paper's method, whose detector finds
         what is smoother than the normal images. "two-sided" finds what is
         sharper as well: beside the predictor of "svd" it trains a second one, on
-        a sharpened copy, ``SVDSharpen()``, and on one that is softened as far as
-        the blur goes, ``SVDSoften(k)``. Or any transformer that keeps the shape,
+        a copy that is sharpened, by :class:`~skrnd.blur.SVDSharpen` of a strength
+        that is always chosen from the normal images, and on one that is softened as
+        far as the blur goes, ``SVDSoften(k)``. Or any transformer that keeps the shape,
         those of :mod:`skrnd.blur` or a
         :class:`~sklearn.preprocessing.FunctionTransformer` for instance, or
         several of all these. A transformer is given float32 images of shape
@@ -188,6 +189,14 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     of "two-sided" are compared by what each of them alone would call novel: the
     larger of their novelties counts, each divided by the level that 5 % of the
     normal rows that set the threshold exceed.
+
+    ``k="auto"`` looks at how sharp each normal image is, by the mean squared
+    difference of neighbouring pixels, and at how simple, by the entropy of its
+    singular values, the log effective rank. It takes the strength with which the
+    copies are less sharp than the images in about 75 % of all pairs of the one and
+    the other (85 % for "dct" and "gaussian"), or the one that leaves about half of
+    the mean log effective rank (75 % for "dct", 85 % for "gaussian"), whichever is
+    stronger. The sharpened copy is to be the sharper one in about 63 % of the pairs.
 
     Novelties that are about as sharp as the normal images and differ in what
     they show, CIFAR-100 for a detector of CIFAR-10 for instance, are mostly not

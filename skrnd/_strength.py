@@ -1,4 +1,4 @@
-"""How strong a blur should be, judged from normal images alone."""
+"""How strong a copy should be blurred or sharpened, judged from normal images alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 import torch
+from sklearn.metrics import roc_auc_score
 
 from .base import BaseImageTransformer
 
@@ -44,50 +45,92 @@ def spectral_entropy(s: torch.Tensor) -> torch.Tensor:
     return torch.special.entr(s / total).sum(-1)
 
 
-def choose_strength(
-    make_blur: Callable[[float], BaseImageTransformer],
-    candidates: list[float],
-    images: np.ndarray,
-    share: float,
-) -> float:
-    """Choose the strength that leaves a given share of the log effective rank of the images.
+def told_apart(images: np.ndarray, copies: np.ndarray) -> float:
+    """How well the copies are told from the images by their sharpness alone.
 
     Parameters
     ----------
-    make_blur : callable
-        Makes the blur of a given strength.
+    images, copies : ndarray of shape (n, C, H, W)
+
+    Returns
+    -------
+    float
+        Share of all pairs of an image and a copy in which the copy is the less
+        sharp one, or the sharper one if that share is larger; ties count half.
+        From 0.5 to 1. Sharpness is the mean squared difference between pixels
+        that are neighbours.
+    """
+    sharpness = np.concatenate([_sharpness(images), _sharpness(copies)])
+    auroc = roc_auc_score(np.repeat([1, 0], [len(images), len(copies)]), sharpness)
+    return float(max(auroc, 1 - auroc))
+
+
+def choose_strength(
+    make_copies: Callable[[float], BaseImageTransformer],
+    candidates: list[float],
+    images: np.ndarray,
+    *,
+    aim_told_apart: float,
+    aim_rank: float | None = None,
+) -> float:
+    """Choose the mildest strength whose copies a network can learn to tell from the images.
+
+    A copy that differs less from its image than the images do from each other is
+    not learned, and then worse than none: the predictor says the mean of two
+    targets on normal images too.
+
+    Parameters
+    ----------
+    make_copies : callable
+        Makes the transformer of a given strength.
     candidates : list of numbers
         Strengths from mild to strong.
     images : ndarray of shape (n, C, H, W)
         Normal images; the first `MAX_IMAGES` at most are looked at.
-    share : float
-        In (0, 1).
+    aim_told_apart : float
+        What `told_apart` is to come nearest to, in (0.5, 1).
+    aim_rank : float, default=None
+        The share of the log effective rank of the images that the copies are to
+        come nearest to, in (0, 1), if that takes a stronger candidate.
 
     Returns
     -------
     number
-        The candidate whose blurred images come nearest to `share` of the log
-        effective rank of the images themselves; the mildest if they have none.
+        One of the candidates; the mildest if all images are constant.
     """
     n_images = max(16, _MAX_VALUES // math.prod(images.shape[1:]))
     images = images[: min(n_images, MAX_IMAGES)]
-    whole = log_effective_rank(images)
-    if whole == 0:
+    if not _sharpness(images).any():
         return candidates[0]
 
-    # The search below ends beside candidates that it has already looked at.
+    # Both searches, and the last step of each, look at the same candidates again.
     @cache
-    def ratio(index: int) -> float:
-        blurred = make_blur(candidates[index]).fit_transform(images)
-        return log_effective_rank(blurred) / whole
+    def copies(index: int) -> np.ndarray:
+        return make_copies(candidates[index]).fit_transform(images)
 
-    # The ratio falls with the strength: find the first candidate below the aim.
-    low, high = 0, len(candidates) - 1
+    index = _nearest(lambda i: told_apart(images, copies(i)), aim_told_apart, len(candidates))
+    whole = log_effective_rank(images)
+    # Rounding leaves a little to images of rank 1.
+    if aim_rank is not None and whole > 1e-3:
+        by_rank = _nearest(
+            lambda i: -log_effective_rank(copies(i)) / whole, -aim_rank, len(candidates)
+        )
+        index = max(index, by_rank)
+    return candidates[index]
+
+
+def _sharpness(images: np.ndarray) -> np.ndarray:
+    images = images.astype(np.float64)
+    return sum((np.diff(images, axis=axis) ** 2).mean((1, 2, 3)) for axis in (2, 3))
+
+
+def _nearest(rising: Callable[[int], float], aim: float, n: int) -> int:
+    """Index from 0 to n - 1 at which a rising function comes nearest to `aim`."""
+    low, high = 0, n - 1
     while low < high:
         middle = (low + high) // 2
-        if ratio(middle) > share:
+        if rising(middle) < aim:
             low = middle + 1
         else:
             high = middle
-    neighbours = [max(0, low - 1), low]
-    return candidates[min(neighbours, key=lambda i: abs(ratio(i) - share))]
+    return min([max(0, low - 1), low], key=lambda i: abs(rising(i) - aim))

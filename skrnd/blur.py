@@ -306,7 +306,7 @@ class DCTBlur(_SeparableBlur):
 
     Parameters
     ----------
-    k : int or float, default=0.75
+    k : int or float, default=0.6
         How many of the highest frequencies are dropped along each axis. An int
         is that number, from 1 to ``min(H, W) - 1``. A float in (0, 1) is a share
         of the frequencies of each axis, rounded, of which at least one stays.
@@ -345,7 +345,7 @@ class DCTBlur(_SeparableBlur):
 
     def __init__(
         self,
-        k: float = 0.75,
+        k: float = 0.6,
         *,
         image_shape: tuple[int, ...] | None = None,
         channel_axis: str | int = "auto",

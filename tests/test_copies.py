@@ -24,11 +24,11 @@ def images(rng):
         (np.array([3, 5]), "dct", [DCTBlur(3), DCTBlur(5)], [3, 5]),
         (2.5, "gaussian", [GaussianBlur(2.5)], 2.5),
         (3, ["svd", "dct"], [SVDBlur(3), DCTBlur(3)], [3, 3]),
-        (3, "two-sided", [SVDBlur(3), SVDSoften(3), SVDSharpen()], 3),
+        (3, "two-sided", [SVDBlur(3), SVDSoften(3), SVDSharpen(4)], 3),
         (
             [3, 0.5],
             "two-sided",
-            [SVDBlur(3), SVDBlur(0.5), SVDSoften(3), SVDSoften(0.5), SVDSharpen()],
+            [SVDBlur(3), SVDBlur(0.5), SVDSoften(3), SVDSoften(0.5), SVDSharpen(4)],
             [3, 0.5],
         ),
         (3, ["svd", SVDSharpen(5)], [SVDBlur(3), SVDSharpen(5)], 3),
@@ -84,6 +84,31 @@ def test_auto_looks_at_the_images_held_out(images):
     flat = np.broadcast_to(images[..., :1], images.shape)
     assert make_blurs("auto", "svd", None, images, flat)[2] == 1
     assert make_blurs("auto", "svd", None, flat, images)[2] > 1
+
+
+def standardised(images):
+    images = images.astype(np.float32)
+    mean, std = (f(images, axis=(0, 2, 3), keepdims=True) for f in (np.mean, np.std))
+    return (images - mean) / std
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("svd", 27, 28), ("dct", 18, 22), ("gaussian", 0.6, 0.9)]
+)
+def test_auto_finds_a_strength_that_works_on_cifar10(name, low, high, load_images):
+    """Those with which SVHN is found, see docs/benchmark_strength.md."""
+    images = standardised(load_images("cifar10_train", 256))
+    assert low <= make_blurs("auto", name, None, images, images)[2] <= high
+
+
+def test_smooth_images_are_changed_more(load_images):
+    """What can be seen in CIFAR-10 cannot be seen in SVHN, which is smoother."""
+    sharp = standardised(load_images("cifar10_train", 256))
+    smooth = standardised(load_images("svhn", 256))
+    of_sharp, of_smooth = (make_blurs("auto", "two-sided", None, x, x)[0] for x in (sharp, smooth))
+    assert of_sharp[2].k == 16
+    assert [blur.k for blur in of_smooth] > [blur.k for blur in of_sharp]
+    assert of_smooth[2].k > of_sharp[2].k
 
 
 def test_given_transformers_are_cloned_and_not_changed(images):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from skrnd._strength import choose_strength, log_effective_rank
-from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur
+from skrnd._strength import choose_strength, log_effective_rank, told_apart
+from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
 
 
 def test_effective_rank_by_hand():
@@ -22,29 +22,77 @@ def test_effective_rank_is_the_entropy_of_the_spectrum():
     assert log_effective_rank((q * spectrum)[None, None]) == pytest.approx(-(p @ np.log(p)))
 
 
-@pytest.mark.parametrize(
-    ("make_blur", "candidates"),
-    [
-        (SVDBlur, list(range(1, 16))),
-        (DCTBlur, list(range(1, 16))),
-        (GaussianBlur, np.geomspace(0.3, 4, 16).tolist()),
-    ],
-)
-@pytest.mark.parametrize("share", [0.5, 0.8])
-def test_the_choice_comes_nearest_to_the_share(make_blur, candidates, share, rng):
-    images = rng.normal(size=(20, 1, 16, 16)).cumsum(axis=2)
+def test_told_apart_counts_pairs():
+    """Steps of height 1 and 2 against steps of height 0.5, 1 and 3, pair by pair."""
+    step = np.zeros((1, 1, 4, 4))
+    step[..., 2:] = 1.0
+    images, copies = np.concatenate([step, 2 * step]), np.concatenate([step / 2, step, 3 * step])
+    # The copy is less sharp in 3 of the 6 pairs and as sharp in one.
+    assert told_apart(images, copies) == pytest.approx(3.5 / 6)
+    # Told by being sharper is told as well.
+    assert told_apart(copies, images) == pytest.approx(3.5 / 6)
+    assert told_apart(images, images + 5.0) == 0.5
+    assert told_apart(images, 0 * copies) == told_apart(images, 9 * copies) == 1.0
+
+
+def blurs(side):
+    numbers = list(range(1, side))
+    sigmas = np.geomspace(0.3, 4, 16).tolist()
+    return [(SVDBlur, numbers), (SVDSharpen, numbers), (DCTBlur, numbers), (GaussianBlur, sigmas)]
+
+
+@pytest.fixture
+def images(rng):
+    """Smoothed noise, of as many contrasts as there are images."""
+    contrast = np.geomspace(0.5, 2, 30).reshape(-1, 1, 1, 1)
+    return contrast * rng.normal(size=(30, 1, 16, 16)).cumsum(axis=2)
+
+
+def nearest(figures, aim):
+    return int(np.argmin(np.abs(np.array(figures) - aim)))
+
+
+@pytest.mark.parametrize(("make_copies", "candidates"), blurs(16))
+@pytest.mark.parametrize("aim", [0.6, 0.75, 0.9])
+def test_the_choice_comes_nearest_to_what_is_told_apart(make_copies, candidates, aim, images):
+    def auroc(strength):
+        one, other = (
+            ((x[:, :, 1:] - x[:, :, :-1]) ** 2).mean((1, 2, 3))
+            + ((x[..., 1:] - x[..., :-1]) ** 2).mean((1, 2, 3))
+            for x in (images, make_copies(strength).fit_transform(images))
+        )
+        less = (other[:, None] < one).mean() + (other[:, None] == one).mean() / 2
+        return max(less, 1 - less)
+
+    expected = candidates[nearest([auroc(c) for c in candidates], aim)]
+    assert choose_strength(make_copies, candidates, images, aim_told_apart=aim) == expected
+
+
+@pytest.mark.parametrize(("make_copies", "candidates"), [blurs(16)[i] for i in (0, 2, 3)])
+@pytest.mark.parametrize("aim", [0.5, 0.8])
+def test_the_rank_asks_for_more_where_the_sharpness_is_content(
+    make_copies, candidates, aim, images
+):
     whole = log_effective_rank(images)
-    ratios = [log_effective_rank(make_blur(c).fit_transform(images)) / whole for c in candidates]
-    expected = candidates[np.argmin(np.abs(np.array(ratios) - share))]
-    assert choose_strength(make_blur, candidates, images, share) == expected
+    ratios = [log_effective_rank(make_copies(c).fit_transform(images)) / whole for c in candidates]
 
+    def chosen(**aims):
+        return candidates.index(choose_strength(make_copies, candidates, images, **aims))
 
-def test_cifar10_gets_the_k_that_works_best_there(load_images):
-    images = load_images("cifar10_train", 256).astype(np.float32)
-    images -= images.mean(axis=(0, 2, 3), keepdims=True)
-    assert choose_strength(SVDBlur, list(range(1, 32)), images, 0.5) in (27, 28)
+    by_sharpness = chosen(aim_told_apart=0.75)
+    assert chosen(aim_told_apart=0.51, aim_rank=aim) == nearest(ratios, aim)
+    assert chosen(aim_told_apart=0.75, aim_rank=aim) == max(by_sharpness, nearest(ratios, aim))
+    assert chosen(aim_told_apart=0.75, aim_rank=0.99) == by_sharpness
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0])
-def test_constant_images_have_no_rank(value):
-    assert choose_strength(SVDBlur, [1, 2, 3], np.full((5, 1, 8, 8), value), 0.5) == 1
+def test_constant_images_get_the_mildest(value):
+    images = np.full((5, 1, 8, 8), value)
+    assert choose_strength(SVDBlur, [1, 2, 3], images, aim_told_apart=0.75, aim_rank=0.5) == 1
+
+
+def test_images_of_rank_one_are_judged_by_their_sharpness(rng):
+    stripes = np.broadcast_to(rng.normal(size=(9, 1, 8, 1)), (9, 1, 8, 8)).copy()
+    candidates = [0.3, 0.6, 1.2, 2.4]
+    sharp = choose_strength(GaussianBlur, candidates, stripes, aim_told_apart=0.9, aim_rank=0.5)
+    assert sharp == choose_strength(GaussianBlur, candidates, stripes, aim_told_apart=0.9)

@@ -78,10 +78,10 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         Further copies, turned or shifted by the transformers of
         :mod:`skrnd.geometry`, under the same conditions and for every predictor.
     novelty : {"auto", "contrast", "error"}, default="auto"
-        What novelty is. "error" is the paper's: how badly the predictor mimics
-        the first target. "contrast" adds how far its answer has gone over to
-        another target, see the notes. "auto" is "contrast" where "two-sided" is
-        among the blurs and "error" for all else.
+        What gives a novelty away. "error" is the paper's: how badly the predictor
+        mimics the first target. "contrast" asks as well how far its answer has gone
+        over to another target, see the notes. "auto" is "contrast" where "two-sided"
+        is among the blurs and "error" for all else.
     network : {"auto", "resnet34"} or callable, default="auto"
         Architecture of targets and predictor. "auto" is a compact residual
         network that adapts to the size of images, and a small perceptron for
@@ -176,19 +176,17 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
 
     .. math:: e(x) = |f(x) - g_0(x)|^2 / m,
 
-    and its contrast adds how far the predictor has gone over to another target,
+    and its contrast says how far the predictor has gone over to another target,
 
-    .. math:: e(x) + \max\left(0, 1 + \max_{i > 0}
+    .. math:: c(x) = \max\left(0, 1 + \max_{i > 0}
         \frac{|f(x) - g_0(x)|^2 - |f(x) - g_i(x)|^2}{|g_i(x) - g_0(x)|^2}\right),
 
-    of which the second part is 1 where it is as near to that target as to the first,
-    and 2 where it has arrived.
+    1 where it is as near to that target as to the first, and 2 where it has arrived.
     A row that looks like a copy is given away by its contrast even where its
-    target is easy to mimic; one that looks like nothing seen before by its
-    error. :meth:`score_samples` is minus the one or the other. The two predictors
-    of "two-sided" are compared by what each of them alone would call novel: the
-    larger of their novelties counts, each divided by the level that 5 % of the
-    normal rows that set the threshold exceed.
+    target is easy to mimic; one that looks like nothing seen before by its error.
+    Where there are several such judgements, by error and contrast and by the two
+    predictors of "two-sided", each is divided by the level at which it would raise
+    the alarm alone, and the largest counts. :meth:`score_samples` is minus that.
 
     ``k="auto"`` looks at how sharp each normal image is, by the mean squared
     difference of neighbouring pixels, and at how simple, by the entropy of its
@@ -378,13 +376,9 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         self.device_ = str(device)
         self.precision_ = str(precision).removeprefix("torch.")
         novelties = self._novelties(X[held_out])
-        # Several predictors are compared by what each of them alone would call novel.
-        self._units = np.ones(1) if len(groups) == 1 else _alarm_levels(novelties)
-        scores = self._scores(novelties)
-        if self.contamination == "auto":
-            self.offset_ = held_out_threshold(scores, _FALSE_ALARM_RATE)
-        else:
-            self.offset_ = training_threshold(scores, self.contamination)
+        # Several judgements are compared by what each of them alone would call novel.
+        self._units = np.ones(1) if novelties.shape[1] == 1 else self._alarm_levels(novelties)
+        self.offset_ = self._threshold(self._scores(novelties))
 
     def _train(
         self,
@@ -479,9 +473,9 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n,), float64
-            Minus the error or the contrast of each row (see `novelty`), at most 0:
-            the larger the more normal. With two predictors, in units of what 5 %
-            of normal rows exceed (see the notes).
+            Minus the novelty of each row, at most 0: the larger the more normal.
+            The error itself, or, where there are several judgements (see the
+            notes), the largest in units of the level of its own alarm.
 
         Raises
         ------
@@ -496,22 +490,33 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             return self._scores(self._novelties(_as_numpy(X)))
 
     def _novelties(self, X: np.ndarray) -> np.ndarray:
-        """What each predictor makes of each row: (n, n_predictors), float64."""
+        """How novel each row is by each judgement: (n, n_judgements), float64."""
         device = torch.device(self.device_)
         min_rows = INFERENCE_ROWS if self._layout is None else 2
 
         def ask_all(x: torch.Tensor) -> torch.Tensor:
-            return torch.stack([pair(x) for pair in self._pairs], dim=1)
+            return torch.cat([pair(x) for pair in self._pairs], dim=1)
 
-        novelties = np.empty((len(X), len(self._pairs)))
+        novelties = []
         for rows in gen_batches(len(X), self._block_rows()):
             inputs = torch.from_numpy(self._standardise(X[rows]))
-            novelties[rows] = infer(ask_all, inputs, device, min_rows=min_rows).cpu().numpy()
-        return novelties
+            novelties.append(infer(ask_all, inputs, device, min_rows=min_rows).cpu())
+        return torch.cat(novelties).to(torch.float64).numpy()
 
     def _scores(self, novelties: np.ndarray) -> np.ndarray:
-        """A row is as novel as the predictor finds it that is surprised the most."""
+        """A row is as novel as the most surprised judgement finds it."""
         return -(novelties / self._units).max(axis=1)
+
+    def _threshold(self, scores: np.ndarray) -> float:
+        """Where alarms begin, by the scores of the rows that `contamination` means."""
+        if self.contamination == "auto":
+            return held_out_threshold(scores, _FALSE_ALARM_RATE)
+        return training_threshold(scores, self.contamination)
+
+    def _alarm_levels(self, novelties: np.ndarray) -> np.ndarray:
+        """Where each judgement alone would raise the alarm; 1 if that is nowhere."""
+        levels = np.array([-self._threshold(-column) for column in novelties.T])
+        return np.where(levels > 0, levels, 1.0)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Score of each row above the threshold.
@@ -601,11 +606,6 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
-
-
-def _alarm_levels(novelties: np.ndarray) -> np.ndarray:
-    levels = np.quantile(novelties, 1 - _FALSE_ALARM_RATE, axis=0)
-    return np.where(levels > 0, levels, 1.0)
 
 
 def _as_numpy(X: np.ndarray | torch.Tensor) -> np.ndarray:

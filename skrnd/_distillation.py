@@ -58,7 +58,7 @@ class StandardisedTargets(nn.Module):
 
 
 class DistilledPair(nn.Module):
-    """A predictor and the targets that judge it; gives each row its novelty."""
+    """A predictor and the targets that judge it; says how novel a row is, in one way or two."""
 
     def __init__(self, predictor: nn.Module, targets: StandardisedTargets) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class DistilledPair(nn.Module):
         self.targets = targets
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Error of the mimicry and, with several targets, the pull of the others.
+        """Error of the mimicry and, with several targets, its contrast: (n, 1) or (n, 2).
 
         Summed in double precision: the order in which torch adds up a row
         depends on how many rows there are.
@@ -77,11 +77,12 @@ class DistilledPair(nn.Module):
         off = self.predictor(x).unsqueeze(1).to(wide) - own
         error = off.square().mean((1, 2))
         if others.shape[1] == 0:
-            return error
+            return error.unsqueeze(1)
         # How far the prediction has gone over to another target: 1 is half of the way.
         way = others - own
         length = way.square().sum(2).clamp_min(torch.finfo(wide).tiny)
-        return error + 2 * ((off * way).sum(2) / length).amax(1).clamp_min(0)
+        contrast = 2 * ((off * way).sum(2) / length).amax(1).clamp_min(0)
+        return torch.stack([error, contrast], dim=1)
 
 
 def distil(

@@ -116,7 +116,8 @@ def test_the_same_seed_gives_the_same_model(fitted):
     assert again.offset_ == detector.offset_
     assert again.loss_curve_ == detector.loss_curve_
     other = clone(detector).set_params(random_state=1).fit(X)
-    assert (other.score_samples(X) != detector.score_samples(X)).all()
+    # A row may be the unit of a judgement, and its score 1 by any seed.
+    assert (other.score_samples(X) != detector.score_samples(X)).mean() > 0.9
 
 
 def test_state_is_numpy(images):
@@ -213,21 +214,35 @@ def test_novelty_is_contrast_for_two_sides_and_error_for_all_else(images):
     np.testing.assert_array_equal(scores(), scores(blur=["two-sided"]))
     np.testing.assert_array_equal(scores(blur="svd"), scores(blur="svd", novelty="error"))
     np.testing.assert_array_equal(scores(blur=None), scores(blur=None, novelty="contrast"))
-    error, contrast = (scores(blur="svd", novelty=novelty) for novelty in ("error", "contrast"))
-    assert (contrast <= error).all()
-    assert (contrast < error).any()
 
 
-def test_a_row_is_as_novel_as_the_most_surprised_predictor_finds_it(images):
-    """Each in units of what it makes of all but 5 % of the normal rows."""
-    detector = SVDRNDDetector(contamination=0.2, **QUICK).fit(images)
+@pytest.mark.parametrize(
+    ("params", "n_judgements"),
+    [
+        ({"blur": "svd"}, 1),
+        ({"blur": "svd", "novelty": "contrast"}, 2),
+        ({"novelty": "error"}, 2),
+        ({}, 4),
+    ],
+)
+def test_a_row_is_as_novel_as_the_most_surprised_judgement_finds_it(images, params, n_judgements):
+    """Each in units of what all but the alarms among the training rows stay below."""
+    detector = SVDRNDDetector(contamination=0.2, **QUICK, **params).fit(images)
     inputs = (images - detector.mean_[:, None, None]) / detector.scale_[:, None, None]
     with torch.no_grad():
         x = torch.from_numpy(inputs.astype(np.float32))
-        novelties = [pair(x).numpy() for pair in detector._pairs]
-    assert len(novelties) == 2
-    expected = -np.maximum(*(novelty / np.quantile(novelty, 0.95) for novelty in novelties))
+        novelties = torch.cat([pair(x) for pair in detector._pairs], dim=1).numpy()
+    assert novelties.shape == (len(images), n_judgements)
+    levels = np.quantile(novelties, 0.8, axis=0) if n_judgements > 1 else 1.0
+    expected = -(novelties / levels).max(axis=1)
     np.testing.assert_allclose(detector.score_samples(images), expected, rtol=1e-4)
+
+
+def test_a_judgement_that_finds_nothing_does_not_divide_by_zero(images):
+    """Where most rows have no contrast at all, its level is 0."""
+    params = QUICK | {"max_epochs": 20, "contamination": 0.5, "blur": "svd"}
+    detector = SVDRNDDetector(novelty="contrast", learning_rate=1e-2, **params).fit(images)
+    assert np.isfinite(detector.score_samples(images)).all()
 
 
 def test_held_out_rows_are_not_trained_on(images, monkeypatch):

@@ -83,7 +83,7 @@ def test_every_copy_has_its_own_target(pieces):
 
 @pytest.mark.parametrize("n_judges", [1, 2, 3])
 def test_scores_are_the_formulas(n_judges):
-    """Of the error with one judge, of the contrast with several."""
+    """The error with one judge, the contrast as well with several."""
     predictor, targets = build_networks(
         "auto", (6,), n_targets=3, n_members=1, generator=generator()
     )
@@ -96,7 +96,7 @@ def test_scores_are_the_formulas(n_judges):
     for i, copy in enumerate(copies):
         raw = targets(copy, [i])[:, 0].detach().double().numpy()
         g.append((targets(x, [i])[:, 0].detach().numpy() - raw.mean(0)) / raw.std(0))
-    expected = ((f - g[0]) ** 2).mean(1)
+    expected = [((f - g[0]) ** 2).mean(1)]
     if n_judges > 1:
 
         def distance(a, b):
@@ -106,8 +106,8 @@ def test_scores_are_the_formulas(n_judges):
             (distance(f, g[0]) - distance(f, other)) / distance(other, g[0])
             for other in g[1:n_judges]
         ]
-        expected = expected + np.maximum(0, 1 + np.max(nearer, axis=0))
-    np.testing.assert_allclose(pair(x), expected, rtol=1e-4)
+        expected.append(np.maximum(0, 1 + np.max(nearer, axis=0)))
+    np.testing.assert_allclose(pair(x), np.stack(expected, axis=1), rtol=1e-4, atol=1e-5)
 
 
 def test_equal_targets_pull_nowhere():
@@ -115,7 +115,9 @@ def test_equal_targets_pull_nowhere():
     targets = StandardisedTargets(independent([nn.Identity(), nn.Identity()]), 2, 3)
     pair = DistilledPair(nn.Linear(3, 3), targets).requires_grad_(False)
     x = torch.randn(5, 3, generator=generator())
-    torch.testing.assert_close(pair(x), (pair.predictor(x) - x).double().square().mean(1))
+    error, contrast = pair(x).T
+    torch.testing.assert_close(error, (pair.predictor(x) - x).double().square().mean(1))
+    assert not contrast.any()
 
 
 def test_targets_stay_frozen(pieces):

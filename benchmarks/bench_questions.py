@@ -3,7 +3,7 @@
     python benchmarks/bench_questions.py
 
 Size of the images, targets and how they start, width and depth of the networks,
-and novelties that differ only in what they show. Writes docs/benchmark_questions.md
+predictors, and novelties that differ only in what they show. Writes docs/benchmark_questions.md
 from docs/benchmark_questions.jsonl.
 """
 
@@ -37,7 +37,7 @@ from skrnd.blur import SVDSharpen, SVDSoften
 N_TRAIN = 4_000
 CIFAR_NOVEL = ["svhn", "tinyimagenet_nearest", "tinyimagenet_box"]
 COPIES = {"two-sided": {}, "one-sided": {"blur": "svd"}, "plain RND": {"blur": None}}
-ONE_PREDICTOR = {"blur": [SVDSoften(28), SVDSharpen()], "novelty": "contrast"}
+ONE_PREDICTOR = {"blur": [SVDSoften(28), SVDSharpen(16)], "novelty": "contrast"}
 compact_networks = _networks.compact_networks
 
 
@@ -106,37 +106,44 @@ def one_for_all_copies(input_shape, n_targets, n_members):
     return predictor, _networks.Targets(list(targets.trunks), heads)
 
 
-def orthogonal(weight, generator):
-    torch.nn.init.orthogonal_(weight, gain=2**0.5, generator=generator)
-
-
 # -- the questions: cases, each of images, networks and parameters -------------------
 
 QUESTIONS = {
     "Images above 32 x 32": {
-        f"{name}, {copies}": (images, {}, params)
-        for name, images in {
-            "solar cells of 64 x 64": solar_cells,
-            "photograph, patches of 32 x 32": partial(photograph, side=32),
-            "photograph, patches of 64 x 64": partial(photograph, side=64),
-            "photograph, patches of 128 x 128": partial(photograph, side=128),
-        }.items()
+        f"{name}, {copies}": (images, {}, params | more)
+        for name, images, more in [
+            ("solar cells of 64 x 64", solar_cells, {}),
+            # A step costs four times as much there.
+            (
+                "patches of 128 x 128, half as long",
+                partial(photograph, side=128),
+                {"max_epochs": 7},
+            ),
+        ]
         for copies, params in COPIES.items()
     },
-    "Targets, predictors, width and depth": {
-        name: (cifar10, patches, params)
+    "Random targets, width and depth": {
+        name: (cifar10, patches, {"blur": "svd"} | params)
         for name, (patches, params) in {
-            "default": ({}, {}),
+            "16 to 128 features, 1 block a stage; one blurred copy": ({}, {}),
             "targets with nothing in common": ({"compact_networks": nothing_in_common}, {}),
-            "all copies share one target": ({"compact_networks": one_for_all_copies}, {}),
-            "PyTorch's initialisation": ({"_he_normal": _networks._torch_default}, {}),
-            "orthogonal initialisation": ({"_he_normal": orthogonal}, {}),
-            "two pairs averaged": ({}, {"n_estimators": 2}),
-            "one predictor for all copies": ({}, ONE_PREDICTOR),
-            "the same, four times as long": ({}, ONE_PREDICTOR | {"max_epochs": 32}),
-            "8 features in the first stage instead of 16": ({"_WIDTH": 8}, {}),
-            "32 features": ({"_WIDTH": 32}, {}),
-            "2 blocks a stage instead of 1": ({"_N_BLOCKS": 2}, {}),
+            "targets initialised as PyTorch does": ({"_he_normal": _networks._torch_default}, {}),
+            "two blurred copies, a target each": ({}, {"k": [26, 28]}),
+            "two blurred copies, one target for both": (
+                {"compact_networks": one_for_all_copies},
+                {"k": [26, 28]},
+            ),
+            "8 to 64 features": ({"_WIDTH": 8}, {}),
+            "32 to 256 features": ({"_WIDTH": 32}, {}),
+            "2 blocks a stage": ({"_N_BLOCKS": 2}, {}),
+        }.items()
+    },
+    "One predictor or two": {
+        name: (cifar10, {}, params)
+        for name, params in {
+            "two, the default": {},
+            "one for all copies": ONE_PREDICTOR,
+            "one for all copies, twice as long": ONE_PREDICTOR | {"max_epochs": 16},
         }.items()
     },
     "Unseen classes": {

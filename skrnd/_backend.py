@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
@@ -11,6 +12,8 @@ import torch
 # Only user-supplied modules draw from torch's global generator; one at a time,
 # or two fits in two threads would take each other's numbers.
 _GLOBAL_GENERATOR_LOCK = threading.Lock()
+# Values of a part of the rows, of which the cache of a core holds a few copies.
+_CACHED_VALUES = 2**17
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -63,6 +66,32 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
 def widest_float(device: torch.device) -> torch.dtype:
     """float64, or float32 on MPS, which has no wider type."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def in_parts(function: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+    """Apply a function of single rows part by part, and on a CPU by all its cores.
+
+    For what torch computes row by row on one core, as LAPACK on small matrices. A
+    part fits into the cache of a core; as many threads as torch may use take turns
+    at the parts, and none of them uses further ones.
+    """
+    n_threads = torch.get_num_threads()
+    if rows.device.type != "cpu":
+        return function(rows)
+    parts = rows.split(max(1, _CACHED_VALUES // max(1, rows[:1].numel())))
+    if n_threads == 1 or len(parts) == 1:
+        return torch.cat([function(part) for part in parts])
+
+    def alone(part: torch.Tensor) -> torch.Tensor:
+        torch.set_num_threads(1)
+        return function(part)
+
+    try:
+        with ThreadPoolExecutor(n_threads) as pool:
+            return torch.cat(list(pool.map(alone, parts)))
+    finally:
+        # It is a property of each thread; what is set last is what new ones begin with.
+        torch.set_num_threads(n_threads)
 
 
 @contextmanager

@@ -5,8 +5,10 @@ import threading
 import pytest
 import torch
 
+from skrnd import _backend
 from skrnd._backend import (
     global_generator_seeded,
+    in_parts,
     own_torch_state,
     resolve_device,
     resolve_precision,
@@ -70,6 +72,47 @@ def test_auto_precision_elsewhere_is_float32():
 def test_widest_float():
     assert widest_float(torch.device("cpu")) == torch.float64
     assert widest_float(torch.device("mps")) == torch.float32
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def threads_of_a_new_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 4, 50])
+def test_parts_are_the_rows_in_their_order(n_rows, monkeypatch, two_threads):
+    monkeypatch.setattr(_backend, "_CACHED_VALUES", 6)
+    seen = []
+
+    def squared(part):
+        seen.append((len(part), torch.get_num_threads()))
+        return part**2
+
+    rows = torch.arange(3.0 * n_rows).reshape(n_rows, 3)
+    assert torch.equal(in_parts(squared, rows), rows**2)
+    assert sum(n for n, _ in seen) == n_rows
+    assert max(n for n, _ in seen) <= 2
+    # A part alone has the cores to itself.
+    assert {n for _, n in seen} == ({2} if n_rows <= 2 else {1})
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 2
+
+
+def test_parts_that_fail_leave_the_threads_as_they_were(monkeypatch, two_threads):
+    monkeypatch.setattr(_backend, "_CACHED_VALUES", 3)
+    with pytest.raises(RuntimeError, match="eigh"):
+        in_parts(torch.linalg.eigh, torch.ones(5, 3))
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 2
 
 
 def test_seeded_block_is_repeatable_and_leaves_the_generator_alone():

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ._backend import widest_float
-from ._networks import NetworkFactory, Targets, build_networks
+from ._networks import NetworkFactory, Targets, build_networks, fold_norms
 
 # Rows that go through a network at once where no gradient is kept.
 INFERENCE_ROWS = 256
@@ -165,6 +165,7 @@ def distil(
         loss_curve.append(float(total) / len(inputs))
         on_epoch(epoch, loss_curve[-1])
     predictor.requires_grad_(False).eval()
+    fold_norms(predictor)
     return DistilledPair(predictor, standardised.first(n_judges)), loss_curve
 
 
@@ -175,7 +176,8 @@ def _targets_of_copies(
 
     The targets and their inputs never change, so one pass serves all epochs.
     """
-    targets = targets.to(device).eval()
+    targets = targets.to(device).requires_grad_(False).eval()
+    fold_norms(targets)
     raw = [
         infer(lambda x, i=i: targets(x, [i]).squeeze(1), copy, device)
         for i, copy in enumerate(copies)
@@ -200,6 +202,8 @@ def load_pair(
         n_members=n_members,
         generator=torch.Generator(device="cpu"),
     )
+    for part in (predictor, targets):
+        fold_norms(part.eval())
     pair = DistilledPair(predictor, StandardisedTargets(targets, n_targets, n_outputs))
     # Copied, since joblib maps arrays read-only and torch has no such tensors.
     pair.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in weights.items()})

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from ._backend import global_generator_seeded
 
@@ -23,25 +24,41 @@ MIN_SIDE = 4
 _WIDTH, _N_BLOCKS = 16, 1
 
 
+class ConvNorm(nn.Sequential):
+    """A convolution and its batch normalisation, which can become one for scoring."""
+
+    def __init__(self, n_in: int, n_out: int, size: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(n_in, n_out, size, stride, padding=size // 2, bias=False),
+            nn.BatchNorm2d(n_out),
+        )
+
+    def fold(self) -> None:
+        self[0] = fuse_conv_bn_eval(self[0], self[1]).to(memory_format=torch.channels_last)
+        self[1] = nn.Identity()
+
+
+def fold_norms(network: nn.Module) -> None:
+    """Fold the batch normalisations of our own networks, in evaluation mode, away."""
+    for module in network.modules():
+        if isinstance(module, ConvNorm):
+            module.fold()
+
+
 class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions and a shortcut, with no activation after the sum."""
 
     def __init__(self, n_in: int, n_out: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(n_out)
-        self.conv2 = nn.Conv2d(n_out, n_out, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(n_out)
+        self.conv1 = ConvNorm(n_in, n_out, 3, stride)
+        self.conv2 = ConvNorm(n_out, n_out, 3)
         if stride == 1 and n_in == n_out:
             self.shortcut: nn.Module = nn.Identity()
         else:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out)
-            )
+            self.shortcut = ConvNorm(n_in, n_out, 1, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = torch.relu(self.norm1(self.conv1(x)))
-        return self.norm2(self.conv2(y)) + self.shortcut(x)
+        return self.conv2(torch.relu(self.conv1(x))) + self.shortcut(x)
 
 
 class Ensemble(nn.Module):
@@ -130,10 +147,7 @@ def _stem(n_channels: int, width: int, n_halvings: int = 0) -> list[nn.Module]:
     """Convolutions in front of the first stage, `n_halvings` of them with stride 2."""
     layers: list[nn.Module] = []
     for stride in (2,) * n_halvings + (1,):
-        layers += [
-            nn.Conv2d(n_channels, width, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-        ]
+        layers.append(ConvNorm(n_channels, width, 3, stride))
         n_channels = width
         if stride == 2:
             layers.append(nn.ReLU())

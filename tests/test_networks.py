@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from skrnd._networks import Ensemble, ParallelMLP, ResidualBlock, build_networks, check_network
+from skrnd._networks import (
+    ConvNorm,
+    Ensemble,
+    ParallelMLP,
+    ResidualBlock,
+    build_networks,
+    check_network,
+    fold_norms,
+)
 
 
 def build(network, input_shape, *, n_targets=2, n_members=1, seed=0):
@@ -96,18 +104,30 @@ def test_resnet34_has_relus_between_stages_and_none_after_the_last():
     kinds = [type(m) for m in target.members[0]]
     stages = [nn.ReLU, *[ResidualBlock] * 3, nn.ReLU, *[ResidualBlock] * 4]
     stages += [nn.ReLU, *[ResidualBlock] * 6, nn.ReLU, *[ResidualBlock] * 3]
-    assert kinds == [nn.Conv2d, nn.BatchNorm2d, *stages, nn.AdaptiveAvgPool2d, nn.Flatten]
+    assert kinds == [ConvNorm, *stages, nn.AdaptiveAvgPool2d, nn.Flatten]
 
 
 def test_a_residual_block_is_the_formula():
     block = ResidualBlock(4, 6, stride=2).eval()
     x = torch.randn(2, 4, 8, 8)
     conv = nn.functional.conv2d
-    hidden = torch.relu(conv(x, block.conv1.weight, stride=2, padding=1) / (1 + 1e-5) ** 0.5)
-    expected = conv(hidden, block.conv2.weight, padding=1) + conv(
+    hidden = torch.relu(conv(x, block.conv1[0].weight, stride=2, padding=1) / (1 + 1e-5) ** 0.5)
+    expected = conv(hidden, block.conv2[0].weight, padding=1) + conv(
         x, block.shortcut[0].weight, stride=2
     )
     torch.testing.assert_close(block(x), expected / (1 + 1e-5) ** 0.5, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("network", ["auto", "resnet34"])
+def test_folding_leaves_the_outputs_and_no_normalisation(network):
+    predictor, _ = build(network, (3, 16, 16))
+    x = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        predictor.train()(3 * x + 1)  # moves the running statistics
+        said = predictor.eval()(x)
+        fold_norms(predictor)
+        torch.testing.assert_close(predictor(x), said, rtol=1e-4, atol=1e-4 * float(said.std()))
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in predictor.modules())
 
 
 @pytest.mark.parametrize(

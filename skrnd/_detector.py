@@ -28,7 +28,7 @@ from ._validation import LAYOUT_CONSTRAINTS, inlier_rows, unchanged_on_error, va
 # Share of new normal rows that contamination="auto" lets the threshold call novel.
 _FALSE_ALARM_RATE = 0.05
 # Images, not counting copies, that a training with max_epochs="auto" goes through.
-_ROWS_SEEN = 28_000
+_ROWS_SEEN = 20_000
 # Training images from which on n_estimators="auto" averages two pairs of networks;
 # there a second pair buys more than further epochs.
 _MANY_ROWS = 8_000
@@ -95,11 +95,11 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         but 2 where ``network="auto"`` is trained on 8,000 images or more.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows and their copies. "auto" takes as many as
-        see 28,000 images and their copies, but 2 to 50; and as many as make 1,500
+        see 20,000 images and their copies, but 2 to 50; and as many as make 1,500
         steps, but at most 100, for plain rows.
     batch_size : int, default=32
         Rows of one training step, originals and copies mixed.
-    learning_rate : float, default=4e-3
+    learning_rate : float, default=8e-3
         Peak of the one-cycle schedule of the Adam optimiser, above 0.
     contamination : "auto" or float, default="auto"
         How the threshold is set. "auto" holds `validation_fraction` of the rows
@@ -252,7 +252,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         n_estimators: str | int = "auto",
         max_epochs: str | int = "auto",
         batch_size: int = 32,
-        learning_rate: float = 4e-3,
+        learning_rate: float = 8e-3,
         contamination: str | float = "auto",
         validation_fraction: float = 0.1,
         image_shape: tuple[int, ...] | None = None,

@@ -1,0 +1,308 @@
+"""How long everything takes, beside what it is made of and what stands beside it.
+
+    python benchmarks/bench_speed.py
+
+Every comparison is timed in one run: its contenders take turns, there and back, and
+the medians over rounds are compared. Writes docs/benchmark_speed.md. Takes CIFAR-10
+images, or random ones of the same shape where there are none.
+"""
+
+import argparse
+import pickle
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import _reference
+import numpy as np
+import scipy.fft
+import scipy.ndimage
+import torch
+from _harness import DATA, DOCS, load_set, machine, markdown_table, timed
+from bench_peers import DETECTORS
+from torch.utils.flop_counter import FlopCounterMode
+
+from skrnd import SVDRNDDetector
+from skrnd._backend import resolve_precision
+from skrnd._distillation import INFERENCE_ROWS
+from skrnd._networks import build_networks
+from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur
+
+K, BATCH_SIZE, LEARNING_RATE = 28, 32, 8e-3
+CPU = torch.device("cpu")
+
+
+def compared(contenders, n_rounds, *, per=1, unit="s"):
+    """Rows of a table: median seconds of each contender, and over those of the first.
+
+    A round that goes before all others does not count.
+    """
+    seconds = {name: [] for name in contenders}
+    names = list(contenders)
+    for number in range(n_rounds + 1):
+        for name in names if number % 2 else reversed(names):
+            _, taken = timed(contenders[name])
+            if number > 0:
+                seconds[name].append(taken)
+    found = {name: np.median(taken) for name, taken in seconds.items()}
+    scale = {"s": 1, "ms": 1e3, "us": 1e6}[unit] / per
+    return [
+        [name, f"{taken * scale:.3g}", f"{taken / found[names[0]]:.2f}"]
+        for name, taken in found.items()
+    ]
+
+
+# -- blur ------------------------------------------------------------------------
+
+
+def numpy_svd(images):
+    """Blur a stack with numpy's SVD of the whole stack."""
+    u, s, vh = np.linalg.svd(images, full_matrices=False)
+    tolerance = s[..., :1] * max(images.shape[-2:]) * np.finfo(images.dtype).eps
+    rank = (s > tolerance).sum(-1, keepdims=True)
+    k = images.shape[-1] * K // 32
+    s[np.arange(s.shape[-1]) >= rank - k] = 0
+    return (u * s[..., None, :]) @ vh
+
+
+def scipy_dct(images):
+    spectrum = scipy.fft.dctn(images, axes=(2, 3), norm="ortho")
+    spectrum[..., images.shape[2] // 2 :, :] = 0
+    spectrum[..., images.shape[3] // 2 :] = 0
+    return scipy.fft.idctn(spectrum, axes=(2, 3), norm="ortho")
+
+
+def blurs(images, n_rounds):
+    """Tables of the blurs at 32 x 32, and of the SVD at other sizes."""
+    stack = images[:1000]
+    small = compared(
+        {
+            "SVDBlur": partial(SVDBlur(K, channel_axis=1).transform, stack),
+            "numpy, image by image": lambda: [_reference.blurred(image, K) for image in stack],
+            "numpy, the whole stack": partial(numpy_svd, stack),
+        },
+        n_rounds,
+        per=len(stack),
+        unit="us",
+    )
+    for ours, name, theirs in (
+        (DCTBlur(0.5, channel_axis=1), "scipy.fft.dctn", partial(scipy_dct, stack)),
+        (
+            GaussianBlur(1.0, channel_axis=1),
+            "scipy.ndimage.gaussian_filter",
+            partial(scipy.ndimage.gaussian_filter, stack, (0, 0, 1.0, 1.0)),
+        ),
+    ):
+        contenders = {type(ours).__name__: partial(ours.transform, stack), name: theirs}
+        small += compared(contenders, n_rounds, per=len(stack), unit="us")
+    sizes = []
+    for side in (64, 128, 256, 512):
+        n = max(2, 200 * 64**2 // side**2)
+        large = np.random.default_rng(0).normal(size=(n, 3, side, side)).cumsum(2).cumsum(3)
+        large = large.astype(np.float32)
+        blur = SVDBlur(side * K // 32, channel_axis=1)
+        contenders = {
+            f"SVDBlur, {side} x {side}": partial(blur.transform, large),
+            "numpy, the whole stack": partial(numpy_svd, large),
+        }
+        sizes += compared(contenders, max(3, n_rounds // 2), per=n, unit="us")
+    header = ["blur", "microseconds an image", "ratio"]
+    return markdown_table(header, small), markdown_table(header, sizes)
+
+
+# -- fit and score -----------------------------------------------------------------
+
+
+def pair_of_networks(images):
+    generator = torch.Generator().manual_seed(0)
+    return build_networks("auto", images.shape[1:], n_targets=1, n_members=1, generator=generator)
+
+
+def bare_training(images, n_steps):
+    """Forward and backward passes of the predictor on ready tensors, and nothing else."""
+    predictor, _ = pair_of_networks(images)
+    predictor.train()
+    inputs = torch.from_numpy(images[:BATCH_SIZE])
+    precision = resolve_precision("auto", CPU)
+
+    def passes():
+        for _ in range(n_steps):
+            with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+                predicted = predictor(inputs)
+            predicted.float().square().mean().backward()
+
+    return passes
+
+
+def bare_scoring(images):
+    """Forward passes of a predictor and a target on ready tensors, and nothing else."""
+    predictor, targets = pair_of_networks(images)
+    predictor.eval()
+    targets.eval()
+    batches = torch.from_numpy(images).split(INFERENCE_ROWS)
+
+    def passes():
+        with torch.inference_mode():
+            for batch in batches:
+                predictor(batch)
+                targets(batch, [0])
+
+    return passes
+
+
+def fits(images, max_epochs, n_rounds):
+    """Table of the fit of SVD-RND beside the reference procedure and the bare passes."""
+    # All rows but one are trained on, so that everyone goes through the same number.
+    detector = SVDRNDDetector(
+        K,
+        blur="svd",
+        max_epochs=max_epochs,
+        batch_size=BATCH_SIZE,
+        learning_rate=LEARNING_RATE,
+        validation_fraction=1 / len(images),
+        random_state=0,
+    )
+    n_steps = max_epochs * -(-2 * (len(images) - 1) // BATCH_SIZE)
+    contenders = {
+        'SVDRNDDetector(28, blur="svd")': partial(detector.fit, images),
+        "the same in float32": partial(
+            SVDRNDDetector(**detector.get_params() | {"precision": "float32"}).fit, images
+        ),
+        "bare passes": bare_training(images, n_steps),
+        "reference procedure": partial(
+            _reference.fit,
+            images,
+            K,
+            max_epochs=max_epochs,
+            batch_size=BATCH_SIZE,
+            learning_rate=LEARNING_RATE,
+        ),
+    }
+    return markdown_table(["fit", "seconds", "ratio"], compared(contenders, n_rounds))
+
+
+def scores(images, n_rounds):
+    """Tables of scoring many images, and one at a time."""
+    detector = SVDRNDDetector(K, blur="svd", max_epochs=1, random_state=0).fit(images[:200])
+    header = ["score", "milliseconds", "ratio"]
+    tables = []
+    for rows in (images, images[:1]):
+        contenders = {
+            f"score_samples of {len(rows):,}": partial(detector.score_samples, rows),
+            "bare passes": bare_scoring(rows),
+        }
+        rounds = n_rounds if len(rows) > 1 else 20 * n_rounds
+        tables.append(markdown_table(header, compared(contenders, rounds, unit="ms")))
+    return tables
+
+
+def peers(images, n_rounds):
+    """Table of the fit and the score of scikit-learn's detectors on the same images."""
+    flat = images.reshape(len(images), -1)
+    rows = []
+    for name, make in DETECTORS.items():
+        if name.startswith("PyOD"):
+            continue
+        X = images if name == "SVDRNDDetector" else flat
+        fit_seconds, score_seconds = [], []
+        for seed in range(n_rounds):
+            detector, taken = timed(make(seed).fit, X)
+            fit_seconds.append(taken)
+            score_seconds.append(timed(detector.score_samples, X)[1])
+        rows.append([name, *(f"{np.median(taken):.3g}" for taken in (fit_seconds, score_seconds))])
+    return markdown_table(["detector", "fit, s", "score, s"], rows)
+
+
+# -- load, import, peak --------------------------------------------------------------
+
+
+def starts(images, n_rounds):
+    """Table of importing the package and of loading a fitted detector."""
+
+    def python(code):
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+    imports = compared(
+        {
+            "import skrnd": partial(python, "import skrnd"),
+            "import torch, sklearn.ensemble, scipy.ndimage": partial(
+                python, "import torch, sklearn.ensemble, scipy.ndimage"
+            ),
+        },
+        n_rounds,
+    )
+    detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(images[:200])
+    pickled = pickle.dumps(detector)
+    loads = compared({"pickle.loads": partial(pickle.loads, pickled)}, n_rounds)
+    return markdown_table(["start", "seconds", "ratio"], imports + loads)
+
+
+def peak(images):
+    """What the machine makes of large matrix products, and the passes of it."""
+
+    def rate(dtype, n=2048):
+        a = torch.ones(n, n, dtype=dtype)
+        seconds = min(timed(torch.matmul, a, a)[1] for _ in range(5))
+        return 2 * n**3 / seconds / 1e9
+
+    n_steps = 50
+    with FlopCounterMode(display=False) as counter:
+        bare_training(images, 1)()
+    passes = bare_training(images, n_steps)
+    passes()
+    _, seconds = timed(passes)
+    reached = counter.get_total_flops() * n_steps / seconds / 1e9
+    rows = [
+        ["matrix product, float32", f"{rate(torch.float32):.0f}"],
+        ["matrix product, bfloat16", f"{rate(torch.bfloat16):.0f}"],
+        ["bare training passes", f"{reached:.0f}"],
+    ]
+    return markdown_table(["", "GFLOP/s"], rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--n-train", type=int, default=4_000)
+    parser.add_argument("--max-epochs", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peers", type=int, default=3, help="rounds of the other detectors")
+    options = parser.parse_args()
+    images = load_set(options.data, "cifar10_train")
+    if images is None:
+        images = np.random.default_rng(0).integers(0, 256, size=(10_000, 3, 32, 32))
+    images = images[:10_000].astype(np.float32)
+    images = (images - images.mean()) / images.std()
+    few = images[: options.n_train]
+    n_rounds = options.rounds
+    small, sizes = blurs(images, n_rounds)
+    many, single = scores(images, n_rounds)
+    text = (
+        "# Speed\n\n"
+        f"Medians of {n_rounds} rounds in which the contenders of a table take turns; ratios are "
+        "over the first of them, so that 2 is half as fast. Figures in seconds are of this "
+        "machine; ratios should hold on others of its kind.\n\n"
+        f"## Blur\n\nK = {K} of 32 singular values, 1,000 CIFAR-10 images of 3 x 32 x 32, "
+        f"float32.\n\n{small}\nThe same share of larger images.\n\n{sizes}\n"
+        f"## Fit\n\n{len(few):,} images, {options.max_epochs} epochs. The reference procedure "
+        "blurs each image by numpy in every epoch and lets both targets look at every batch. "
+        "Bare passes are as many forward and backward passes of the same predictor, on one "
+        f"batch that is ready.\n\n{fits(few, options.max_epochs, n_rounds)}\n"
+        f"## Score\n\nA detector with one predictor and one target.\n\n{many}\n{single}\n"
+        f"## Start\n\n{starts(images, n_rounds)}\n"
+        f"## Beside other detectors\n\nDefault parameters, the same {len(few):,} images to fit "
+        f"and to score; medians over {options.peers} seeds.\n\n{peers(few, options.peers)}\n"
+        f"## Peak of the machine\n\n{peak(images)}\n"
+        f"{machine()}; {datetime.now(UTC):%Y-%m-%d}. Made by `python benchmarks/bench_speed.py`.\n"
+    )
+    path = DOCS / "benchmark_speed.md"
+    path.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -238,10 +238,11 @@ def test_a_row_is_as_novel_as_the_most_surprised_judgement_finds_it(images, para
     np.testing.assert_allclose(detector.score_samples(images), expected, rtol=1e-4)
 
 
-def test_a_judgement_that_finds_nothing_does_not_divide_by_zero(images):
-    """Where most rows have no contrast at all, its level is 0."""
-    params = QUICK | {"max_epochs": 20, "contamination": 0.5, "blur": "svd"}
-    detector = SVDRNDDetector(novelty="contrast", learning_rate=1e-2, **params).fit(images)
+def test_a_judgement_that_finds_nothing_does_not_divide_by_zero(images, monkeypatch):
+    """No row has any contrast, so its level is 0."""
+    judge = SVDRNDDetector._novelties
+    monkeypatch.setattr(SVDRNDDetector, "_novelties", lambda self, X: judge(self, X) * [1, 0])
+    detector = SVDRNDDetector(blur="svd", novelty="contrast", **QUICK).fit(images)
     assert np.isfinite(detector.score_samples(images)).all()
 
 

@@ -143,12 +143,12 @@ def run_cells(cells, measure, path, *, n_jobs=1):
 
 
 def _measured(measure, cell):
-    return {
-        "cell": cell,
-        "result": measure(cell),
-        "machine": machine(),
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-    }
+    return {"cell": cell, "result": measure(cell), **stamp()}
+
+
+def stamp():
+    """Where and when something is measured."""
+    return {"machine": machine(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
 
 
 def machine():

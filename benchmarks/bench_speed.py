@@ -11,7 +11,6 @@ import argparse
 import pickle
 import subprocess
 import sys
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +19,9 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage
 import torch
-from _harness import DATA, DOCS, load_set, machine, markdown_table, timed
+from _harness import DATA, DOCS, load_set, markdown_table, provenance, stamp, timed
 from bench_peers import DETECTORS
+from sklearn.base import clone
 from torch.utils.flop_counter import FlopCounterMode
 
 from skrnd import SVDRNDDetector
@@ -167,9 +167,7 @@ def fits(images, max_epochs, n_rounds):
     n_steps = max_epochs * -(-2 * (len(images) - 1) // BATCH_SIZE)
     contenders = {
         'SVDRNDDetector(28, blur="svd")': partial(detector.fit, images),
-        "the same in float32": partial(
-            SVDRNDDetector(**detector.get_params() | {"precision": "float32"}).fit, images
-        ),
+        "the same in float32": partial(clone(detector).set_params(precision="float32").fit, images),
         "bare passes": bare_training(images, n_steps),
         "reference procedure": partial(
             _reference.fit,
@@ -297,7 +295,7 @@ def main():
         f"## Beside other detectors\n\nDefault parameters, the same {len(few):,} images to fit "
         f"and to score; medians over {options.peers} seeds.\n\n{peers(few, options.peers)}\n"
         f"## Peak of the machine\n\n{peak(images)}\n"
-        f"{machine()}; {datetime.now(UTC):%Y-%m-%d}. Made by `python benchmarks/bench_speed.py`.\n"
+        + provenance([stamp()], "python benchmarks/bench_speed.py")
     )
     path = DOCS / "benchmark_speed.md"
     path.write_text(text)

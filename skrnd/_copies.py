@@ -15,25 +15,39 @@ from .base import BaseImageTransformer
 from .blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 
 
-class _NamedBlur(NamedTuple):
-    """Makes a blur of a strength; what k="auto" aims at, see `choose_strength`."""
+class _Kind(NamedTuple):
+    """A kind of copy whose strength can be chosen, see `choose_strength`."""
 
     make: Callable[..., BaseImageTransformer]
+    candidates: Callable[[int], list[float]]
     aim_told_apart: float
-    aim_rank: float
+    aim_rank: float | None = None
+
+
+def _counts(shorter_side: int) -> list[float]:
+    return list(range(1, shorter_side))
+
+
+def _larger_counts(shorter_side: int) -> list[float]:
+    return list(range(max(1, shorter_side // 2), shorter_side))
+
+
+def _sigmas(shorter_side: int) -> list[float]:
+    return np.geomspace(0.3, shorter_side / 4, 16).round(2).tolist()
 
 
 # Where the aims are had from: docs/benchmark_strength.md. A filter, which treats all
 # images alike, has to be seen more clearly than the SVD, which goes by each image.
+_SVD = _Kind(SVDBlur, _counts, 0.75, 0.5)
 BLURS = {
-    "svd": _NamedBlur(SVDBlur, 0.75, 0.5),
-    "dct": _NamedBlur(DCTBlur, 0.85, 0.75),
-    "gaussian": _NamedBlur(GaussianBlur, 0.85, 0.85),
-    "two-sided": _NamedBlur(SVDBlur, 0.75, 0.5),
+    "svd": _SVD,
+    "dct": _Kind(DCTBlur, _counts, 0.85, 0.75),
+    "gaussian": _Kind(GaussianBlur, _sigmas, 0.85, 0.85),
+    "two-sided": _SVD,
 }
 # The sharpened copy stays as near to the images as can be learned, so that what is a
 # little sharper is found.
-_AIM_SHARPENED = 0.63
+_SHARPENED = _Kind(SVDSharpen, _larger_counts, 0.63)
 
 
 def make_blurs(
@@ -80,12 +94,13 @@ def make_blurs(
     for one in named:
         strengths = given
         if isinstance(one, str):
-            named_blur = _named_blur(one)
+            kind = _named_blur(one)
             if is_auto:
-                strengths = [_blurring(named_blur, held_out)]
-            first += [named_blur.make(strength) for strength in strengths]
+                strengths = [_chosen(kind, held_out)]
+            first += [kind.make(strength) for strength in strengths]
             if one == "two-sided":
-                second += [*map(SVDSoften, strengths), SVDSharpen(_sharpening(held_out))]
+                sharpened = SVDSharpen(_chosen(_SHARPENED, held_out))
+                second += [*map(SVDSoften, strengths), sharpened]
         # k is the strength of blurs; their opposite keeps its own.
         elif not is_auto and "k" in _params(one) and not isinstance(one, SVDSharpen):
             first += [clone(one).set_params(k=strength) for strength in strengths]
@@ -138,32 +153,17 @@ def apply_blur(blur: Any, images: np.ndarray) -> np.ndarray:
     return copy
 
 
-def _blurring(blur: _NamedBlur, images: np.ndarray) -> float:
-    shorter_side = min(images.shape[-2:])
-    if blur.make is GaussianBlur:
-        candidates = np.geomspace(0.3, shorter_side / 4, 16).round(2).tolist()
-    else:
-        candidates = list(range(1, shorter_side))
+def _chosen(kind: _Kind, images: np.ndarray) -> float:
     return choose_strength(
-        partial(blur.make, channel_axis=1),
-        candidates,
+        partial(kind.make, channel_axis=1),
+        kind.candidates(min(images.shape[-2:])),
         images,
-        aim_told_apart=blur.aim_told_apart,
-        aim_rank=blur.aim_rank,
+        aim_told_apart=kind.aim_told_apart,
+        aim_rank=kind.aim_rank,
     )
 
 
-def _sharpening(images: np.ndarray) -> float:
-    shorter_side = min(images.shape[-2:])
-    return choose_strength(
-        partial(SVDSharpen, channel_axis=1),
-        list(range(max(1, shorter_side // 2), shorter_side)),
-        images,
-        aim_told_apart=_AIM_SHARPENED,
-    )
-
-
-def _named_blur(name: str) -> _NamedBlur:
+def _named_blur(name: str) -> _Kind:
     if name not in BLURS:
         raise ValueError(f"Unknown blur {name!r}; the blurs with a name are {sorted(BLURS)}.")
     return BLURS[name]

@@ -176,7 +176,7 @@ def _targets_of_copies(
 
     The targets and their inputs never change, so one pass serves all epochs.
     """
-    targets = targets.to(device).requires_grad_(False).eval()
+    targets = targets.to(device).eval()
     fold_norms(targets)
     raw = [
         infer(lambda x, i=i: targets(x, [i]).squeeze(1), copy, device)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 import torch
 
+_T = TypeVar("_T")
 # Only user-supplied modules draw from torch's global generator; one at a time,
 # or two fits in two threads would take each other's numbers.
 _GLOBAL_GENERATOR_LOCK = threading.Lock()
@@ -68,30 +71,40 @@ def widest_float(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+def side_by_side(calls: Sequence[Callable[[], _T]], device: torch.device) -> list[_T]:
+    """Call functions at the same time on a CPU, each with its share of torch's threads.
+
+    A second thread helps a small operation little, and a second task a lot. On an
+    accelerator, which has one queue, they are called one after the other.
+    """
+    n_threads = torch.get_num_threads()
+    n_workers = min(n_threads, len(calls)) if device.type == "cpu" else 1
+    if n_workers <= 1:
+        return [call() for call in calls]
+
+    def shielded(call: Callable[[], _T]) -> _T:
+        torch.set_num_threads(n_threads // n_workers)
+        with own_torch_state():
+            return call()
+
+    try:
+        with ThreadPoolExecutor(n_workers) as pool:
+            return list(pool.map(shielded, calls))
+    finally:
+        # It is a property of each thread; what is set last is what new ones begin with.
+        torch.set_num_threads(n_threads)
+
+
 def in_parts(function: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
     """Apply a function of single rows part by part, and on a CPU by all its cores.
 
     For what torch computes row by row on one core, as LAPACK on small matrices. A
-    part fits into the cache of a core; as many threads as torch may use take turns
-    at the parts, and none of them uses further ones.
+    part fits into the cache of a core.
     """
-    n_threads = torch.get_num_threads()
     if rows.device.type != "cpu":
         return function(rows)
     parts = rows.split(max(1, _CACHED_VALUES // max(1, rows[:1].numel())))
-    if n_threads == 1 or len(parts) == 1:
-        return torch.cat([function(part) for part in parts])
-
-    def alone(part: torch.Tensor) -> torch.Tensor:
-        torch.set_num_threads(1)
-        return function(part)
-
-    try:
-        with ThreadPoolExecutor(n_threads) as pool:
-            return torch.cat(list(pool.map(alone, parts)))
-    finally:
-        # It is a property of each thread; what is set last is what new ones begin with.
-        torch.set_num_threads(n_threads)
+    return torch.cat(side_by_side([partial(function, part) for part in parts], rows.device))
 
 
 @contextmanager

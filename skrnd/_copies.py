@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from numbers import Real
@@ -9,7 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils import gen_batches
 
+from ._storage import working_bytes
 from ._strength import choose_strength
 from .base import BaseImageTransformer
 from .blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
@@ -131,8 +134,15 @@ def make_blurs(
     return blurs, groups, used[0] if used else None
 
 
-def apply_blur(blur: Any, images: np.ndarray) -> np.ndarray:
-    """Make one copy of the training images, of shape (n, C, H, W), float32.
+def apply_blur(blur: Any, images: np.ndarray, out: np.ndarray) -> None:
+    """Make one copy of the training images, block by block.
+
+    Parameters
+    ----------
+    blur : transformer
+        Fitted.
+    images, out : ndarray of shape (n, C, H, W)
+        float32; the images, and where their copy goes.
 
     Raises
     ------
@@ -142,15 +152,17 @@ def apply_blur(blur: Any, images: np.ndarray) -> np.ndarray:
     # A transformer that works in place must not blur the originals too.
     images = images.view()
     images.flags.writeable = False
-    copy = np.ascontiguousarray(blur.transform(images), dtype=np.float32)
-    if copy.shape != images.shape:
-        raise ValueError(
-            "blur and geometry must keep the shape of the images: "
-            f"{blur} made {copy.shape} of {images.shape}."
-        )
-    if not np.isfinite(copy).all():
-        raise ValueError(f"{blur} returned NaN or infinity.")
-    return copy
+    block_rows = max(1, working_bytes(1 / 8) // (4 * math.prod(images.shape[1:])))
+    for rows in gen_batches(len(images), block_rows):
+        copy = np.asarray(blur.transform(images[rows]))
+        if copy.shape != images[rows].shape:
+            raise ValueError(
+                "blur and geometry must keep the shape of the images: "
+                f"{blur} made {copy.shape} of {images[rows].shape}."
+            )
+        out[rows] = copy
+        if not np.isfinite(out[rows]).all():
+            raise ValueError(f"{blur} returned NaN or infinity.")
 
 
 def _chosen(kind: _Kind, images: np.ndarray) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn import get_config
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
@@ -18,12 +18,20 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._backend import own_torch_state, resolve_device, resolve_precision
 from ._copies import BLURS, apply_blur, make_blurs
-from ._distillation import INFERENCE_ROWS, DistilledPair, distil, infer, load_pair
+from ._distillation import Training, answer, batch_rows, distil, load_pair
+from ._distributed import Ranks
 from ._logging import logger, verbosity
 from ._networks import NetworkFactory, build_networks, check_network
+from ._storage import Storage, working_bytes
 from ._strength import MAX_IMAGES
 from ._threshold import held_out_threshold, training_threshold
-from ._validation import LAYOUT_CONSTRAINTS, inlier_rows, unchanged_on_error, validate_rows
+from ._validation import (
+    LAYOUT_CONSTRAINTS,
+    inlier_rows,
+    take_rows,
+    unchanged_on_error,
+    validate_rows,
+)
 
 # Share of new normal rows that contamination="auto" lets the threshold call novel.
 _FALSE_ALARM_RATE = 0.05
@@ -317,9 +325,9 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         return self
 
     def _fit(self, X: Any, y: Any) -> None:
-        X, layout = validate_rows(self, X, reset=True, ensure_min_samples=2)
+        X, layout = validate_rows(self, X, reset=True, ensure_min_samples=2, allow_unread=True)
         X = _as_numpy(X)
-        normal = np.flatnonzero(inlier_rows(y, len(X)))
+        normal = np.flatnonzero(inlier_rows(y, X.shape[0]))
         if len(normal) < 2:
             raise ValueError(
                 "y leaves n_samples = 1 normal row; at least 2 are needed, one to train on "
@@ -331,6 +339,10 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             if self.random_state is None
             else check_random_state(self.random_state)
         )
+        ranks = Ranks()
+        if ranks.size > 1:
+            (seed, *_) = ranks.gather(random_state.randint(np.iinfo(np.int32).max))
+            random_state = np.random.RandomState(seed)
         generator = torch.Generator(device="cpu")
         generator.manual_seed(int(random_state.randint(np.iinfo(np.int32).max)))
         device = resolve_device(self.device)
@@ -344,75 +356,96 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             )
         else:
             train = held_out = normal
+        judged = np.sort(random_state.permutation(held_out)[:MAX_IMAGES])
+        if min(len(train), len(held_out)) < ranks.size:
+            raise ValueError(
+                f"n_samples = {len(normal)} normal rows are too few for {ranks.size} processes, "
+                "each of which needs one to train on and one to set the threshold."
+            )
+        # In the order in which they lie in a file.
+        train, held_out = ranks.share(np.sort(train)), np.sort(held_out)[ranks.own :: ranks.size]
 
         self._layout = layout
         self.input_shape_ = self.sample_shape_ if layout is None else layout.chw
         check_network(self.network, self.input_shape_)
-        self._learn_scale(X[train])
-        rows = self._standardise(X[train])
+        self._learn_scale(X, train, ranks)
+        storage = Storage(working_bytes(1 / 2))
+        originals = storage.empty((len(train), *self.input_shape_))
+        self._standardise(X, train, out=originals)
         # Plain rows have nothing to blur.
         self.blurs_, groups, self.k_ = [], [[]], None
         if layout is not None:
-            judged = self._standardise(X[held_out[:MAX_IMAGES]])
+            sample = torch.empty(len(judged), *self.input_shape_)
+            self._standardise(X, judged, out=sample)
             self.blurs_, groups, self.k_ = make_blurs(
-                self.k, self.blur, self.geometry, rows, judged
+                self.k, self.blur, self.geometry, originals.numpy(), sample.numpy()
             )
-        originals = torch.from_numpy(rows)
-        copies = [torch.from_numpy(apply_blur(blur, rows)) for blur in self.blurs_]
-        self.n_estimators_ = self._resolve_n_estimators(len(rows))
-        contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(groups) > 1)
-        self._pairs, curves = [], []
+        copies = []
+        for blur in self.blurs_:
+            copies.append(storage.empty(originals.shape))
+            apply_blur(blur, originals.numpy(), out=copies[-1].numpy())
+        n_train = len(train) * ranks.size
+        self.n_estimators_ = self._resolve_n_estimators(n_train)
+        max_epochs = self._resolve_max_epochs(n_train)
+        trainings = [
+            self._prepare(
+                [originals, *(copies[i] for i in group)],
+                storage=storage,
+                device=device,
+                precision=precision,
+                max_epochs=max_epochs,
+                generator=generator,
+                ranks=ranks,
+            )
+            for group in groups
+        ]
+
+        def on_epoch(epoch: int, loss: float) -> None:
+            logger.info("epoch %d of %d: loss %.4f", epoch, max_epochs, loss)
+
         with verbosity(self.verbose):
-            for number, group in enumerate(groups, start=1):
-                if len(groups) > 1:
-                    logger.info("predictor %d of %d", number, len(groups))
-                of_group = [originals, *(copies[i] for i in group)]
-                n_judges = len(of_group) if contrast else 1
-                pair, curve = self._train(of_group, n_judges, device, precision, generator)
-                self._pairs.append(pair)
-                curves.append(curve)
-        self.loss_curve_ = np.mean(curves, axis=0).tolist()
+            self.loss_curve_ = distil(trainings, max_epochs, on_epoch)
+        contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(groups) > 1)
+        self._pairs = [
+            training.finish(1 + len(group) if contrast else 1)
+            for training, group in zip(trainings, groups, strict=True)
+        ]
         self._architecture = self.network
         self.device_ = str(device)
         self.precision_ = str(precision).removeprefix("torch.")
-        novelties = self._novelties(X[held_out])
+        novelties = np.concatenate(ranks.gather(self._novelties(X, held_out)))
         # Several judgements are compared by what each of them alone would call novel.
         self._units = np.ones(1) if novelties.shape[1] == 1 else self._alarm_levels(novelties)
         self.offset_ = self._threshold(self._scores(novelties))
 
-    def _train(
+    def _prepare(
         self,
         copies: list[torch.Tensor],
-        n_judges: int,
-        device: torch.device,
-        precision: torch.dtype,
+        *,
+        max_epochs: int,
         generator: torch.Generator,
-    ) -> tuple[DistilledPair, list[float]]:
-        """Train one predictor, and a target for each of the copies, from scratch."""
+        **options: Any,
+    ) -> Training:
+        """Draw a predictor, and a target for each of the copies."""
+        # Each has a generator of its own, since they draw from it side by side.
+        own = torch.Generator(device="cpu")
+        own.manual_seed(int(torch.randint(2**63 - 1, (), generator=generator)))
         predictor, targets = build_networks(
             self.network,
             self.input_shape_,
             n_targets=len(copies),
             n_members=self.n_estimators_,
-            generator=generator,
+            generator=own,
         )
-        max_epochs = self._resolve_max_epochs(len(copies[0]))
-
-        def on_epoch(epoch: int, loss: float) -> None:
-            logger.info("epoch %d of %d: loss %.4f", epoch, max_epochs, loss)
-
-        return distil(
+        return Training(
             predictor,
             targets,
             copies,
-            n_judges=n_judges,
-            device=device,
-            precision=precision,
             max_epochs=max_epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
-            generator=generator,
-            on_epoch=on_epoch,
+            generator=own,
+            **options,
         )
 
     def _resolve_n_estimators(self, n_rows: int) -> int:
@@ -431,34 +464,40 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
 
     # -- inputs of the networks -------------------------------------------
 
-    def _learn_scale(self, X: np.ndarray) -> None:
-        """Mean and standard deviation of each channel or feature, block by block."""
+    def _learn_scale(self, X: np.ndarray, rows: np.ndarray, ranks: Ranks) -> None:
+        """Mean and standard deviation of each channel or feature, batch by batch."""
         scaler = StandardScaler()
-        for rows in gen_batches(len(X), self._block_rows()):
-            values = self._to_inputs(X[rows]).astype(np.float64)
+        for _, values in self._batches(X, rows):
             if self._layout is not None:
                 values = values.transpose(0, 2, 3, 1).reshape(-1, values.shape[1])
             scaler.partial_fit(values)
         self.mean_, self.scale_ = scaler.mean_, scaler.scale_
+        if ranks.size > 1:
+            self.mean_, variance = ranks.pooled(scaler.mean_, scaler.var_)
+            rounding = 10 * len(rows) * np.finfo(np.float64).eps * np.abs(self.mean_)
+            self.scale_ = np.where(variance > rounding**2, np.sqrt(variance), 1.0)
 
-    def _standardise(self, X: np.ndarray) -> np.ndarray:
-        """Inputs of the networks: (n, C, H, W) or (n, n_features), float32."""
+    def _batches(self, X: np.ndarray, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Values of the rows, float64, in the order of the networks, batch by batch."""
+        for batch in gen_batches(len(rows), batch_rows(self.input_shape_)):
+            values = take_rows(X, rows[batch])
+            if self._layout is not None:
+                values = self._layout.to_nchw(values)
+            yield batch, np.array(values, dtype=np.float64, order="C")
+
+    def _inputs(self, X: np.ndarray, rows: np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Inputs of the networks, (n, C, H, W) or (n, n_features), float32, batch by batch."""
         per_channel = (-1,) + (1,) * (len(self.input_shape_) - 1)
-        mean, scale = self.mean_.reshape(per_channel), self.scale_.reshape(per_channel)
-        inputs = np.empty((len(X), *self.input_shape_), dtype=np.float32)
-        for rows in gen_batches(len(X), self._block_rows()):
-            standardised = (self._to_inputs(X[rows]) - mean) / scale
-            inputs[rows] = np.clip(standardised, -_FARTHEST, _FARTHEST)
-        return inputs
+        mean, scale = (
+            torch.tensor(values).reshape(per_channel) for values in (self.mean_, self.scale_)
+        )
+        for batch, values in self._batches(X, rows):
+            standardised = torch.from_numpy(values).sub_(mean).div_(scale)
+            yield batch, standardised.clamp_(-_FARTHEST, _FARTHEST).float()
 
-    def _to_inputs(self, X: np.ndarray) -> np.ndarray:
-        return X if self._layout is None else self._layout.to_nchw(X)
-
-    def _block_rows(self) -> int:
-        """Rows of float64 inputs, with two temporaries, in scikit-learn's working memory."""
-        row_bytes = 3 * 8 * math.prod(self.input_shape_)
-        blocks = int(get_config()["working_memory"] * 2**20) // (row_bytes * INFERENCE_ROWS)
-        return max(1, blocks) * INFERENCE_ROWS
+    def _standardise(self, X: np.ndarray, rows: np.ndarray, out: torch.Tensor) -> None:
+        for batch, inputs in self._inputs(X, rows):
+            out[batch] = inputs
 
     # -- verdicts ---------------------------------------------------------
 
@@ -485,22 +524,18 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             If the rows have another shape than in `fit`, or are not finite.
         """
         check_is_fitted(self)
-        X, _ = validate_rows(self, X, reset=False)
+        X, _ = validate_rows(self, X, reset=False, allow_unread=True)
         with own_torch_state():
-            return self._scores(self._novelties(_as_numpy(X)))
+            return self._scores(self._novelties(_as_numpy(X), np.arange(X.shape[0])))
 
-    def _novelties(self, X: np.ndarray) -> np.ndarray:
-        """How novel each row is by each judgement: (n, n_judgements), float64."""
+    def _novelties(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """How novel each of the rows is by each judgement: (n, n_judgements), float64."""
         device = torch.device(self.device_)
-        min_rows = INFERENCE_ROWS if self._layout is None else 2
 
         def ask_all(x: torch.Tensor) -> torch.Tensor:
             return torch.cat([pair(x) for pair in self._pairs], dim=1)
 
-        novelties = []
-        for rows in gen_batches(len(X), self._block_rows()):
-            inputs = torch.from_numpy(self._standardise(X[rows]))
-            novelties.append(infer(ask_all, inputs, device, min_rows=min_rows).cpu())
+        novelties = [answer(ask_all, inputs, device) for _, inputs in self._inputs(X, rows)]
         return torch.cat(novelties).to(torch.float64).numpy()
 
     def _scores(self, novelties: np.ndarray) -> np.ndarray:
@@ -608,7 +643,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         return tags
 
 
-def _as_numpy(X: np.ndarray | torch.Tensor) -> np.ndarray:
+def _as_numpy(X: Any) -> Any:
     if not isinstance(X, torch.Tensor):
         return X
     X = X.cpu()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
-from ._backend import widest_float
+from ._backend import side_by_side, widest_float
+from ._distributed import Ranks
+from ._logging import logger
 from ._networks import NetworkFactory, Targets, build_networks, fold_norms
+from ._storage import Storage
 
-# Rows that go through a network at once where no gradient is kept.
-INFERENCE_ROWS = 256
+# Rows that go through a network at once where no gradient is kept, and the most values
+# of them: what a few layers make of it fits into the cache.
+_MAX_ROWS, _MAX_VALUES = 256, 2**20
 
 
 class StandardisedTargets(nn.Module):
@@ -34,15 +39,22 @@ class StandardisedTargets(nn.Module):
         self.register_buffer("mean", torch.zeros(shape, dtype=torch.float32))
         self.register_buffer("scale", torch.ones(shape, dtype=torch.float32))
 
-    def standardise(self, copy: int, raw: torch.Tensor) -> torch.Tensor:
-        """Learn mean and scale of one target from raw outputs, and return these standardised."""
-        wide = raw.to(widest_float(raw.device))
-        mean, scale = wide.mean(0), wide.std(0, correction=0)
+    def standardise_(self, copy: int, raw: torch.Tensor, ranks: Ranks) -> None:
+        """Learn mean and scale of one target from raw outputs, and standardise these in place.
+
+        Block by block, since there may be more of them than memory.
+        """
+        blocks = raw.split(_MAX_ROWS)
+        wide = widest_float(raw.device)
+        mean = sum(block.to(wide).sum(0) for block in blocks) / len(raw)
+        variance = sum((block.to(wide) - mean).square().sum(0) for block in blocks) / len(raw)
+        mean, variance = ranks.pooled(mean, variance)
+        scale = variance.sqrt()
         # An output that never moves says nothing and must not divide by zero.
-        still = scale <= 1e-6 * wide.abs().amax(0)
-        self.mean[copy] = mean
-        self.scale[copy] = torch.where(still, 1.0, scale)
-        return (raw - self.mean[copy]) / self.scale[copy]
+        scale = torch.where(scale <= 1e-6 * mean.abs(), 1.0, scale)
+        self.mean[copy], self.scale[copy] = mean, scale
+        for block in blocks:
+            block.sub_(mean).div_(scale)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """What all targets say: (n, n_targets, n_outputs)."""
@@ -85,24 +97,12 @@ class DistilledPair(nn.Module):
         return torch.stack([error, contrast], dim=1)
 
 
-def distil(
-    predictor: nn.Module,
-    targets: Targets,
-    copies: Sequence[torch.Tensor],
-    *,
-    n_judges: int,
-    device: torch.device,
-    precision: torch.dtype,
-    max_epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    generator: torch.Generator,
-    on_epoch: Callable[[int, float], None],
-) -> tuple[DistilledPair, list[float]]:
-    """Train `predictor` to mimic target i on copy i of the training rows.
+class Training:
+    """The training of one predictor, epoch by epoch.
 
     Minimises the sum over all copies and rows of ``|f(x) - g_i(x)|^2``
-    (Choi and Chung 2020, section 3) with every target standardised.
+    (Choi and Chung 2020, section 3) with every target standardised. The targets and
+    their inputs never change, so what they say is computed once.
 
     Parameters
     ----------
@@ -112,8 +112,8 @@ def distil(
         One for each copy, the first for the rows themselves.
     copies : sequence of tensors of shape (n, ...)
         float32, on the CPU: the rows, then their blurred copies.
-    n_judges : int
-        How many of the targets, from the first on, the pair keeps to score with.
+    storage : Storage
+        Where what the targets say is kept.
     device, precision
         Where, and in which dtype, the predictor is trained.
     max_epochs, batch_size, learning_rate
@@ -121,69 +121,177 @@ def distil(
         of the one-cycle schedule of Adam, reached after a tenth of the steps.
     generator : torch.Generator
         On the CPU; orders the rows.
+    ranks : Ranks
+        The processes that train together, each on rows of its own.
+    """
+
+    def __init__(
+        self,
+        predictor: nn.Module,
+        targets: Targets,
+        copies: Sequence[torch.Tensor],
+        *,
+        storage: Storage,
+        device: torch.device,
+        precision: torch.dtype,
+        max_epochs: int,
+        batch_size: int,
+        learning_rate: float,
+        generator: torch.Generator,
+        ranks: Ranks,
+    ) -> None:
+        self.device = device
+        self.ranks = ranks
+        self._targets, wanted = _targets_of_copies(targets, copies, device, storage, ranks)
+        self._inputs, self._wanted = list(copies), wanted
+        if device.type != "cpu":
+            self._move_there()
+        self._predictor = predictor.to(device).train()
+        self._synchronised = ranks.synchronised(self._predictor)
+        self._precision = precision
+        self._generator = generator
+        self._n_rows = sum(map(len, copies))
+        own_batch_size = max(2, batch_size // ranks.size)
+        self._n_steps = math.ceil(self._n_rows / own_batch_size)
+        self._n_parts = 1
+        self._optimiser = torch.optim.Adam(predictor.parameters(), lr=learning_rate, fused=True)
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimiser,
+            learning_rate,
+            total_steps=max_epochs * self._n_steps + 1,
+            pct_start=0.1,
+        )
+
+    def run_epoch(self) -> float:
+        """Go through all copies once; return the mean loss per row and output."""
+        order = torch.randperm(self._n_rows, generator=self._generator)
+        total = torch.zeros((), dtype=torch.float32, device=self.device)
+        # Batches of nearly equal size: a last one of a single row would
+        # upset batch normalisation.
+        for rows in order.tensor_split(self._n_steps):
+            total += self._learn(rows) * len(rows)
+            self._optimiser.step()
+            self._schedule.step()
+        return float(total) / self._n_rows
+
+    def _learn(self, rows: torch.Tensor) -> torch.Tensor:
+        """Gradients of the mean loss of a batch, in as many parts as memory asks for."""
+        while True:
+            try:
+                return self._learn_in_parts(rows)
+            except torch.OutOfMemoryError:
+                # Each part keeps the two rows that batch normalisation needs. Other
+                # processes would wait for gradients of whole batches.
+                if len(rows) < 4 * self._n_parts or self.ranks.size > 1:
+                    raise
+            self._n_parts *= 2
+            warnings.warn(
+                f"The memory of {self.device} is too small for a batch of {len(rows)} rows; "
+                f"going on in {self._n_parts} parts of it. A smaller batch_size avoids that.",
+                ResourceWarning,
+                stacklevel=2,
+            )
+
+    def _learn_in_parts(self, rows: torch.Tensor) -> torch.Tensor:
+        # Without a cache: inside an outer autocast it would outlive the step and
+        # hand out the weights of the first step for ever.
+        autocast = torch.autocast(
+            self.device.type,
+            dtype=torch.bfloat16,
+            enabled=self._precision == torch.bfloat16,
+            cache_enabled=False,
+        )
+        self._optimiser.zero_grad()
+        total = torch.zeros((), dtype=torch.float32, device=self.device)
+        for part in rows.tensor_split(self._n_parts):
+            inputs, wanted = self._batch(part)
+            with autocast:
+                predicted = self._synchronised(inputs)
+            loss = (predicted.float() - wanted).square().mean() * (len(part) / len(rows))
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _move_there(self) -> None:
+        """Keep inputs and targets on the accelerator for all epochs, if they fit."""
+        try:
+            self._inputs, self._wanted = (
+                [array.to(self.device) for array in arrays]
+                for arrays in (self._inputs, self._wanted)
+            )
+        except torch.OutOfMemoryError:
+            logger.info("the copies do not fit on %s; batches travel there", self.device)
+
+    def _batch(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and what is wanted of them, by the numbers of the rows over all copies."""
+        n = len(self._inputs[0])
+        inputs, wanted = [], []
+        for i, (copy, said) in enumerate(zip(self._inputs, self._wanted, strict=True)):
+            of_copy = rows[rows // n == i].sub(i * n).to(copy.device)
+            inputs.append(copy[of_copy])
+            wanted.append(said[of_copy])
+        return torch.cat(inputs).to(self.device), torch.cat(wanted).to(self.device)
+
+    def finish(self, n_judges: int) -> DistilledPair:
+        """The pair, ready to score, with the first `n_judges` of the targets to score with."""
+        self.ranks.align(self._predictor)
+        self._predictor.requires_grad_(False).eval()
+        fold_norms(self._predictor)
+        return DistilledPair(self._predictor, self._targets.first(n_judges))
+
+
+def distil(
+    trainings: Sequence[Training], max_epochs: int, on_epoch: Callable[[int, float], None]
+) -> list[float]:
+    """Run the epochs of several trainings, on a CPU side by side.
+
+    Parameters
+    ----------
+    trainings : sequence of Training
+        On one device.
+    max_epochs : int
+        How many epochs each of them runs.
     on_epoch : callable
-        Called with the number of the epoch, from 1, and its mean loss.
+        Called with the number of the epoch, from 1, and the mean loss of all trainings.
 
     Returns
     -------
-    pair : DistilledPair
-        Ready to score.
     loss_curve : list of float
-        Mean loss per row and output of each epoch.
+        The mean loss of each epoch.
     """
-    standardised, wanted = _targets_of_copies(targets, copies, device)
-    inputs = torch.cat([copy.to(device) for copy in copies])
-    # Without a cache: inside an outer autocast it would outlive the step and
-    # hand out the weights of the first step for ever.
-    autocast = torch.autocast(
-        device.type,
-        dtype=torch.bfloat16,
-        enabled=precision == torch.bfloat16,
-        cache_enabled=False,
-    )
-    predictor = predictor.to(device).train()
-    n_steps = math.ceil(len(inputs) / batch_size)
-    optimiser = torch.optim.Adam(predictor.parameters(), lr=learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, learning_rate, total_steps=max_epochs * n_steps + 1, pct_start=0.1
-    )
+    device, ranks = trainings[0].device, trainings[0].ranks
+    epochs = [training.run_epoch for training in trainings]
     loss_curve = []
     for epoch in range(1, max_epochs + 1):
-        order = torch.randperm(len(inputs), generator=generator).to(device)
-        total = torch.zeros((), dtype=torch.float32, device=device)
-        # Batches of nearly equal size: a last one of a single row would
-        # upset batch normalisation.
-        for rows in order.tensor_split(n_steps):
-            with autocast:
-                predicted = predictor(inputs[rows])
-            loss = (predicted.float() - wanted[rows]).square().mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += loss.detach() * len(rows)
-        loss_curve.append(float(total) / len(inputs))
+        # Processes meet in one order.
+        losses = side_by_side(epochs, device) if ranks.size == 1 else [run() for run in epochs]
+        loss_curve.append(float(np.mean(ranks.gather(losses))))
         on_epoch(epoch, loss_curve[-1])
-    predictor.requires_grad_(False).eval()
-    fold_norms(predictor)
-    return DistilledPair(predictor, standardised.first(n_judges)), loss_curve
+    return loss_curve
 
 
 def _targets_of_copies(
-    targets: Targets, copies: Sequence[torch.Tensor], device: torch.device
-) -> tuple[StandardisedTargets, torch.Tensor]:
-    """Standardise each target over its copy; return them and what they say there.
-
-    The targets and their inputs never change, so one pass serves all epochs.
-    """
+    targets: Targets,
+    copies: Sequence[torch.Tensor],
+    device: torch.device,
+    storage: Storage,
+    ranks: Ranks,
+) -> tuple[StandardisedTargets, list[torch.Tensor]]:
+    """Standardise each target over its copy; return them and what they say there."""
     targets = targets.to(device).eval()
     fold_norms(targets)
-    raw = [
-        infer(lambda x, i=i: targets(x, [i]).squeeze(1), copy, device)
-        for i, copy in enumerate(copies)
-    ]
-    standardised = StandardisedTargets(targets, len(copies), raw[0].shape[1]).to(device)
-    return standardised, torch.cat([standardised.standardise(i, r) for i, r in enumerate(raw)])
+    n_rows, *input_shape = copies[0].shape
+    n_outputs = answer(lambda x: targets(x, [0])[:, 0], copies[0][:1], device).shape[1]
+    standardised = StandardisedTargets(targets, len(copies), n_outputs).to(device)
+    size = batch_rows(input_shape)
+    wanted = []
+    for i, copy in enumerate(copies):
+        said = storage.empty((n_rows, n_outputs))
+        for batch, part in zip(copy.split(size), said.split(size), strict=True):
+            part.copy_(answer(lambda x, i=i: targets(x, [i])[:, 0], batch, device))
+        standardised.standardise_(i, said, ranks)
+        wanted.append(said)
+    return standardised, wanted
 
 
 def load_pair(
@@ -210,25 +318,35 @@ def load_pair(
     return pair.requires_grad_(False).eval()
 
 
-def infer(
-    network: Callable[[torch.Tensor], torch.Tensor],
-    rows: torch.Tensor,
-    device: torch.device,
-    *,
-    min_rows: int = 2,
-) -> torch.Tensor:
-    """Apply a network to rows in float32, in batches.
+def batch_rows(input_shape: Sequence[int]) -> int:
+    """How many inputs of a shape go through a network at once where no gradient is kept.
 
-    A row must get the same answer in any company. Convolutions here do so from
-    two rows on, matrix products only at one fixed number of rows; shorter
-    batches are filled up to `min_rows`.
+    A row must get the same answer in any company. Convolutions here give it from two
+    rows on, matrix products only at one number of rows.
     """
-    outputs = []
+    if len(input_shape) == 1:
+        return _MAX_ROWS
+    return min(_MAX_ROWS, max(2, _MAX_VALUES // math.prod(input_shape)))
+
+
+def answer(
+    network: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor, device: torch.device
+) -> torch.Tensor:
+    """What a network makes of at most `batch_rows` inputs, in float32, on the CPU."""
+    try:
+        return _answer(network, batch, device)
+    except torch.OutOfMemoryError:
+        if len(batch) == 1:
+            raise
+    return torch.cat([answer(network, half, device) for half in batch.tensor_split(2)])
+
+
+def _answer(
+    network: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor, device: torch.device
+) -> torch.Tensor:
+    n_rows, *input_shape = batch.shape
+    n_missing = (2 if len(input_shape) > 1 else _MAX_ROWS) - n_rows
+    if n_missing > 0:
+        batch = torch.cat([batch, batch[:1].expand(n_missing, *input_shape)])
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        for batch in rows.split(INFERENCE_ROWS):
-            n_missing = min_rows - len(batch)
-            if n_missing > 0:
-                batch = torch.cat([batch, batch[:1].expand(n_missing, *batch.shape[1:])])
-            output = network(batch.to(device))
-            outputs.append(output[: len(output) - max(0, n_missing)])
-    return torch.cat(outputs)
+        return network(batch.to(device))[:n_rows].cpu()

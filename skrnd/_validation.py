@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Options, StrOptions
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, validate_data
 
 from ._images import ImageLayout, find_layout
 
@@ -38,7 +38,12 @@ def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
 
 
 def validate_rows(
-    estimator: Any, X: Any, *, reset: bool, ensure_min_samples: int = 1
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    ensure_min_samples: int = 1,
+    allow_unread: bool = False,
 ) -> tuple[Any, ImageLayout | None]:
     """Check plain rows or images, and say how they are laid out.
 
@@ -53,11 +58,14 @@ def validate_rows(
         Whether to record what X looks like (fit) or to compare with it.
     ensure_min_samples : int, default=1
         The fewest rows that are accepted.
+    allow_unread : bool, default=False
+        Whether an array that is read slice by slice, see `is_unread`, stays so. Its
+        values are not looked at here, but by `take_rows`.
 
     Returns
     -------
     X : ndarray or tensor
-        Of the type it came in: numpy for all that is not a tensor.
+        Of the type it came in: numpy for all that is not a tensor or unread.
     layout : ImageLayout or None
         None for plain rows.
     """
@@ -68,6 +76,9 @@ def validate_rows(
     if isinstance(X, torch.Tensor):
         _check_tensor(estimator, X, ensure_min_samples=ensure_min_samples)
         X = validate_data(estimator, X.detach(), reset=reset, skip_check_array=True)
+    elif allow_unread and is_unread(X):
+        _check_values(X[:ensure_min_samples], ensure_min_samples=ensure_min_samples)
+        X = validate_data(estimator, X, reset=reset, skip_check_array=True)
     else:
         X = validate_data(
             estimator,
@@ -101,6 +112,37 @@ def _compare_shape(estimator: Any, shape: tuple[int, ...]) -> None:
             f"X has rows of shape {shape[1:]}, but {type(estimator).__name__} was fitted on "
             f"rows of shape {fitted}."
         )
+
+
+def is_unread(X: Any) -> bool:
+    """Whether X is an array whose values are only read as it is sliced.
+
+    Those of HDF5 and Zarr files and of dask all say how they are cut into chunks.
+    """
+    return all(hasattr(X, name) for name in ("chunks", "dtype", "shape", "__getitem__"))
+
+
+def take_rows(X: Any, rows: np.ndarray) -> np.ndarray:
+    """Rows of an array or an unread array, in rising order; a view where that is possible.
+
+    Raises
+    ------
+    ValueError
+        If unread rows are no finite, real numbers.
+    """
+    first, last = int(rows[0]), int(rows[-1])
+    span = last + 1 - first
+    if not is_unread(X):
+        return X[first : last + 1] if span == len(rows) else X[rows]
+    if span <= 4 * len(rows):
+        taken = np.asarray(X[first : last + 1])[rows - first]
+    else:
+        taken = np.stack([np.asarray(X[row]) for row in rows.tolist()])
+    return _check_values(taken)
+
+
+def _check_values(values: Any, **options: Any) -> np.ndarray:
+    return check_array(values, allow_nd=True, dtype="numeric", input_name="X", **options)
 
 
 def _check_tensor(estimator: Any, X: torch.Tensor, *, ensure_min_samples: int) -> None:

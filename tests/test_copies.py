@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.preprocessing import FunctionTransformer
 
 from skrnd._copies import apply_blur, make_blurs
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 from skrnd.geometry import Flip
+
+
+def copy_of(blur, images):
+    """The copy that a fitted blur makes."""
+    copy = np.empty_like(images)
+    apply_blur(blur, images, out=copy)
+    return copy
 
 
 @pytest.fixture
@@ -45,7 +53,7 @@ def test_strengths_meet_blurs(k, blur, expected, k_, images):
     assert used == k_
     for actual, wanted in zip(blurs, expected, strict=True):
         np.testing.assert_array_equal(
-            apply_blur(actual, images), wanted.set_params(channel_axis=1).fit_transform(images)
+            copy_of(actual, images), wanted.set_params(channel_axis=1).fit_transform(images)
         )
 
 
@@ -127,14 +135,28 @@ def flip(images):
 def test_geometry_and_function_transformers_make_copies(images):
     blurs, _, k_ = make_blurs(3, "svd", [FunctionTransformer(flip)], images, images)
     assert k_ == 3
-    np.testing.assert_array_equal(apply_blur(blurs[1], images), images[..., ::-1])
+    np.testing.assert_array_equal(copy_of(blurs[1], images), images[..., ::-1])
 
 
 def test_images_with_few_columns_are_not_ambiguous(rng):
     images = rng.normal(size=(5, 3, 9, 4)).astype(np.float32)
     for blur in ("svd", SVDBlur()):
         (made,), _, _ = make_blurs("auto", blur, None, images, images)
-        assert apply_blur(made, images).shape == images.shape
+        assert copy_of(made, images).shape == images.shape
+
+
+def test_copies_are_made_block_by_block(images):
+    whole = copy_of(SVDBlur(3, channel_axis=1).fit(images), images)
+    seen = []
+
+    def spy(block):
+        seen.append(len(block))
+        return SVDBlur(3, channel_axis=1).fit_transform(block)
+
+    # An eighth of it has room for 7 images of 864 bytes.
+    with config_context(working_memory=0.05):
+        np.testing.assert_array_equal(copy_of(FunctionTransformer(spy), images), whole)
+    assert seen == [7, 7, 6]
 
 
 def double(images):
@@ -173,5 +195,5 @@ def test_parameters_that_do_not_go_together(k, blur, match, images):
 def test_transformers_that_make_no_copy(function, match, images):
     before = images.copy()
     with pytest.raises(ValueError, match=match):
-        apply_blur(FunctionTransformer(function), images)
+        copy_of(FunctionTransformer(function), images)
     np.testing.assert_array_equal(images, before)

@@ -8,14 +8,17 @@ import torch
 from torch import nn
 
 from skrnd._distillation import (
-    INFERENCE_ROWS,
     DistilledPair,
     StandardisedTargets,
+    Training,
+    answer,
+    batch_rows,
     distil,
-    infer,
     load_pair,
 )
+from skrnd._distributed import Ranks
 from skrnd._networks import build_networks, independent
+from skrnd._storage import Storage
 
 CPU = torch.device("cpu")
 
@@ -25,19 +28,26 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def train(predictor, targets, copies, **options):
-    """Train with small defaults."""
+def prepare(predictor, targets, copies, **options):
+    """A training with small defaults."""
     defaults = {
-        "n_judges": 1,
+        "storage": Storage(2**20),
         "device": CPU,
         "precision": torch.float32,
         "max_epochs": 3,
         "batch_size": 16,
         "learning_rate": 3e-3,
         "generator": generator(),
-        "on_epoch": lambda epoch, loss: None,
+        "ranks": Ranks(),
     }
-    return distil(predictor, targets, copies, **defaults | options)
+    return Training(predictor, targets, copies, **defaults | options)
+
+
+def train(predictor, targets, copies, *, n_judges=1, max_epochs=3, **options):
+    """Train with small defaults."""
+    training = prepare(predictor, targets, copies, max_epochs=max_epochs, **options)
+    loss_curve = distil([training], max_epochs, lambda epoch, loss: None)
+    return training.finish(n_judges), loss_curve
 
 
 @pytest.fixture
@@ -53,7 +63,8 @@ def pieces():
 def test_targets_are_standardised():
     raw = 5 + torch.randn(1000, 3, generator=generator()) * torch.tensor([1.0, 10.0, 0.0])
     targets = StandardisedTargets(independent([nn.Identity(), nn.Identity()]), 2, 3)
-    standardised = targets.standardise(1, raw)
+    standardised = raw.clone()
+    targets.standardise_(1, standardised, Ranks())
     torch.testing.assert_close(targets(raw)[:, 1], standardised)
     torch.testing.assert_close(targets(raw)[:, 0], raw)
     np.testing.assert_allclose(standardised.mean(0), 0, atol=1e-5)
@@ -135,7 +146,8 @@ def test_targets_are_evaluated_once(pieces):
     for target in targets.heads[0]:
         target.register_forward_hook(lambda module, args, output: calls.append(len(output)))
     train(predictor, targets, copies, max_epochs=4)
-    assert calls == [50, 50]
+    # Once before them, to see how many outputs there are. Batches of rows are filled up.
+    assert calls == [256] * 3
 
 
 def test_batches_are_mixed_even_and_decayed(pieces, monkeypatch):
@@ -166,10 +178,90 @@ def test_batches_are_mixed_even_and_decayed(pieces, monkeypatch):
 
 def test_loss_curve_and_progress(pieces):
     told = []
-    _, loss_curve = train(*pieces, on_epoch=lambda epoch, loss: told.append((epoch, loss)))
+    loss_curve = distil([prepare(*pieces)], 3, lambda epoch, loss: told.append((epoch, loss)))
     assert told == list(enumerate(loss_curve, start=1))
     assert all(math.isfinite(loss) for loss in loss_curve)
     assert loss_curve[-1] < loss_curve[0]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_trainings_side_by_side_are_those_alone(n_threads):
+    """Bitwise, for each runs on as many threads as alone."""
+
+    def pieces(seed):
+        predictor, targets = build_networks(
+            "auto", (1, 8, 8), n_targets=1, n_members=1, generator=generator(seed)
+        )
+        rows = torch.randn(100, 1, 8, 8, generator=generator(seed))
+        return prepare(predictor, targets, [rows], generator=generator(seed))
+
+    def weights(training):
+        return list(training.finish(1).state_dict().values())
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone, curves = [], []
+        for seed in (0, 1):
+            training = pieces(seed)
+            curves.append(distil([training], 3, lambda epoch, loss: None))
+            alone += weights(training)
+        torch.set_num_threads(n_threads)
+        trainings = [pieces(seed) for seed in (0, 1)]
+        curve = distil(trainings, 3, lambda epoch, loss: None)
+        assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    together = [value for training in trainings for value in weights(training)]
+    assert all(map(torch.equal, alone, together))
+    np.testing.assert_allclose(curve, np.mean(curves, axis=0))
+
+
+class OutOfMemory(nn.Linear):
+    """A layer that has no room for more than so many rows."""
+
+    def __init__(self, most, n_outputs=64):
+        super().__init__(6, n_outputs)
+        self.most = most
+        self.seen = []
+
+    def forward(self, x):
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("no room")
+        self.seen.append(len(x))
+        return super().forward(x)
+
+
+def test_a_batch_that_does_not_fit_is_learned_in_parts(pieces):
+    """A layer without batch normalisation learns the same by it."""
+    _, targets, copies = pieces
+    roomy, narrow = OutOfMemory(100), OutOfMemory(5)
+    narrow.load_state_dict(roomy.state_dict())
+    _, expected = train(roomy, targets, copies)
+    with pytest.warns(ResourceWarning, match=r"memory of cpu .* batch of 15 rows.* in [24] parts"):
+        _, curve = train(narrow, targets, copies)
+    assert max(narrow.seen) <= 5
+    np.testing.assert_allclose(curve, expected, rtol=1e-4)
+    torch.testing.assert_close(narrow.weight, roomy.weight, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:The memory of cpu:ResourceWarning")
+def test_a_row_that_does_not_fit_is_an_error(pieces):
+    _, targets, copies = pieces
+    with pytest.raises(torch.OutOfMemoryError):
+        train(OutOfMemory(1), targets, copies)
+
+
+def test_an_answer_that_does_not_fit_is_given_in_halves():
+    network = nn.Sequential(nn.Flatten(), OutOfMemory(10))
+    rows = torch.randn(50, 1, 2, 3)
+    network[1].most = 100
+    expected = answer(network, rows, CPU)
+    network[1].most = 10
+    torch.testing.assert_close(answer(network, rows, CPU), expected)
+    network[1].most = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        answer(network, rows, CPU)
 
 
 def test_bfloat16_trains_nearly_the_same(pieces):
@@ -200,28 +292,39 @@ def test_training_inside_autocast_sees_its_own_progress(pieces):
     assert curves[0] == curves[1]
 
 
-@pytest.mark.parametrize("n_rows", [1, 2, INFERENCE_ROWS, INFERENCE_ROWS + 1, 700])
-@pytest.mark.parametrize("min_rows", [2, INFERENCE_ROWS])
-def test_infer_is_the_network(n_rows, min_rows):
-    network = nn.Linear(4, 3).requires_grad_(False)
-    rows = torch.randn(n_rows, 4)
-    torch.testing.assert_close(infer(network, rows, CPU, min_rows=min_rows), network(rows))
-
-
 @pytest.mark.parametrize(
-    ("input_shape", "min_rows"), [((3, 32, 32), 2), ((1, 9, 20), 2), ((20,), INFERENCE_ROWS)]
+    ("input_shape", "n_rows"),
+    [((5,), 256), ((10**6,), 256), ((1, 4, 4), 256), ((3, 64, 64), 85), ((3, 10**4, 10**4), 2)],
 )
-def test_a_row_gets_the_same_answer_in_any_company(input_shape, min_rows):
+def test_batches_are_bounded_by_rows_and_values(input_shape, n_rows):
+    assert batch_rows(input_shape) == n_rows
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 255, 256])
+@pytest.mark.parametrize("input_shape", [(4,), (1, 4, 4)])
+def test_answer_is_the_network(n_rows, input_shape):
+    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+    rows = torch.randn(n_rows, *input_shape)
+    expected = network(rows)
+    torch.testing.assert_close(answer(network, rows, CPU), expected)
+    assert not answer(network, rows, CPU).requires_grad
+
+
+@pytest.mark.parametrize("input_shape", [(3, 32, 32), (1, 9, 20), (20,)])
+def test_a_row_gets_the_same_answer_in_any_company(input_shape):
     predictor, targets = build_networks(
         "auto", input_shape, n_targets=2, n_members=2, generator=generator()
     )
     rows = torch.randn(300, *input_shape, generator=generator(1))
     n_outputs = predictor(rows[:2]).shape[1]
     pair = DistilledPair(predictor, StandardisedTargets(targets, 2, n_outputs)).eval()
-    whole = infer(pair, rows, CPU, min_rows=min_rows)
+
+    def answers(size):
+        return torch.cat([answer(pair, part, CPU) for part in rows.split(size)])
+
+    whole = answers(256)
     for size in (1, 2, 7, 100):
-        parts = [infer(pair, part, CPU, min_rows=min_rows) for part in rows.split(size)]
-        np.testing.assert_allclose(torch.cat(parts), whole, rtol=1e-6)
+        np.testing.assert_allclose(answers(size), whole, rtol=1e-6)
 
 
 @pytest.mark.parametrize("n_judges", [1, 2])

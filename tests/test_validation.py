@@ -1,12 +1,23 @@
 """Checks of X and y."""
 
+import contextlib
+
+import dask.array
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
 import torch
+import zarr
 
-from skrnd._validation import inlier_rows, unchanged_on_error, validate_rows
+from skrnd._validation import (
+    inlier_rows,
+    is_unread,
+    take_rows,
+    unchanged_on_error,
+    validate_rows,
+)
 from skrnd.blur import GaussianBlur
 
 
@@ -35,6 +46,68 @@ def test_lists_frames_and_memory_maps_are_taken(estimator, rng, tmp_path):
         np.testing.assert_array_equal(checked, X)
     validate_rows(estimator, frame, reset=True)
     assert estimator.feature_names_in_.tolist() == list("abcdef")
+
+
+@pytest.fixture(params=["h5py", "zarr", "dask"])
+def unread(request, tmp_path):
+    """A function that puts an array where it is read slice by slice."""
+
+    def make(X):
+        if request.param == "dask":
+            return dask.array.from_array(X, chunks=(7, *X.shape[1:]))
+        if request.param == "zarr":
+            return zarr.create_array(tmp_path / "X.zarr", data=X, chunks=(7, *X.shape[1:]))
+        return stack.enter_context(h5py.File(tmp_path / "X.h5", "w")).create_dataset("X", data=X)
+
+    with contextlib.ExitStack() as stack:
+        yield make
+
+
+@pytest.mark.parametrize(
+    "rows", [np.arange(50), np.array([3]), np.array([0, 2, 3, 5]), np.array([1, 20, 49])]
+)
+def test_rows_are_read_where_they_lie(unread, rows, rng):
+    X = rng.normal(size=(50, 4, 5))
+    X_unread = unread(X)
+    assert is_unread(X_unread)
+    assert not is_unread(X)
+    np.testing.assert_array_equal(take_rows(X_unread, rows), X[rows])
+    np.testing.assert_array_equal(take_rows(X, rows), X[rows])
+
+
+def test_rows_that_follow_one_another_are_no_copy(rng):
+    X = rng.normal(size=(50, 4))
+    assert np.shares_memory(take_rows(X, np.arange(3, 9)), X)
+
+
+def test_unread_arrays_stay_so_only_where_they_may(unread, estimator, rng):
+    X = unread(rng.normal(size=(20, 8, 9)))
+    checked, layout = validate_rows(estimator, X, reset=True, allow_unread=True)
+    assert checked is X
+    assert layout.chw == (1, 8, 9)
+    assert estimator.sample_shape_ == (8, 9)
+    assert isinstance(validate_rows(estimator, X, reset=True)[0], np.ndarray)
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [(np.nan, "Input X contains NaN"), (np.inf, "Input X contains infinity")],
+)
+def test_bad_values_are_found_when_they_are_read(unread, estimator, values, match):
+    X = np.ones((20, 8, 8))
+    X[17, 3, 3] = values
+    X, _ = validate_rows(estimator, unread(X), reset=True, allow_unread=True)
+    take_rows(X, np.arange(10))
+    with pytest.raises(ValueError, match=match):
+        take_rows(X, np.arange(10, 20))
+
+
+@pytest.mark.parametrize("shape", [(20,), (1, 8, 8), (20, 2, 2, 2, 2)])
+def test_unread_arrays_of_a_bad_shape_are_refused(unread, estimator, shape):
+    with pytest.raises(ValueError, match=r"2D array|1 sample|5 dimensions"):
+        validate_rows(
+            estimator, unread(np.ones(shape)), reset=True, allow_unread=True, ensure_min_samples=2
+        )
 
 
 @pytest.mark.parametrize("make", [np.asarray, torch.as_tensor])

@@ -1,0 +1,58 @@
+"""Where the arrays of a fit live: in memory or, beyond a limit, in files that go by themselves."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from sklearn import get_config
+
+
+def working_bytes(share: float) -> int:
+    """A share of scikit-learn's `working_memory`, in bytes."""
+    return int(share * get_config()["working_memory"] * 2**20)
+
+
+class Storage:
+    """Gives out arrays: from memory up to a limit in total, then mapped from files.
+
+    A file has no name as soon as it is open, where the system can do that, so that it
+    goes with the process, however that ends. It is made in the folder for temporary
+    files (:func:`tempfile.gettempdir`, which the variable TMPDIR sets).
+
+    Parameters
+    ----------
+    limit : int
+        Bytes that may be taken from memory.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    def empty(self, shape: Sequence[int]) -> torch.Tensor:
+        """A new tensor on the CPU, float32, whose values are to be set.
+
+        Raises
+        ------
+        OSError
+            If there is no room for the file.
+        """
+        n_bytes = 4 * math.prod(shape)
+        if n_bytes <= self._left:
+            self._left -= n_bytes
+            return torch.empty(*shape, dtype=torch.float32)
+        with tempfile.TemporaryFile(prefix="skrnd-") as file:
+            _reserve(file.fileno(), n_bytes)
+            return torch.from_numpy(np.memmap(file, np.float32, mode="r+", shape=tuple(shape)))
+
+
+def _reserve(file: int, n_bytes: int) -> None:
+    """Take the room on the disk now: a full disk found later would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, n_bytes)
+    else:
+        os.ftruncate(file, n_bytes)

@@ -1,0 +1,143 @@
+"""Fits in several processes."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+from torch import nn
+
+from skrnd._distributed import Ranks
+
+FIT = """
+    import os, sys
+    import numpy as np
+    import torch
+    import torch.distributed as dist
+    from skrnd import SVDRNDDetector
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    X = np.load("X.npy", mmap_mode="r")
+    detector = SVDRNDDetector(max_epochs=2, random_state=None)
+    detector.fit(X)
+    np.savez(
+        f"rank{dist.get_rank()}.npz",
+        scores=detector.score_samples(X),
+        offset=detector.offset_,
+        loss=detector.loss_curve_,
+        mean=detector.mean_,
+        scale=detector.scale_,
+    )
+    dist.destroy_process_group()
+"""
+
+
+@pytest.fixture
+def in_two_processes(tmp_path):
+    """Runs a script in two processes of one group on this machine, in a folder of its own."""
+
+    def run(script):
+        (tmp_path / "fit.py").write_text(textwrap.dedent(script))
+        torchrun = [sys.executable, "-m", "torch.distributed.run"]
+        return subprocess.run(
+            [*torchrun, "--standalone", "--nproc-per-node=2", "fit.py"],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    return run
+
+
+def test_alone_everything_is_as_it_was():
+    ranks = Ranks()
+    assert (ranks.size, ranks.own) == (1, 0)
+    assert ranks.gather("x") == ["x"]
+    np.testing.assert_array_equal(ranks.share(np.arange(5)), np.arange(5))
+    assert ranks.pooled(2.0, 3.0) == (2.0, 3.0)
+    module = nn.Linear(2, 2)
+    assert ranks.synchronised(module) is module
+    ranks.align(module)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_shares_are_equal_and_apart(size, rng):
+    """And mean and variance of them are those of all."""
+    values = rng.normal(size=(11, 4))
+    several = []
+    for own in range(size):
+        ranks = Ranks()
+        ranks.size, ranks.own = size, own
+        several.append(ranks.share(np.arange(11)))
+    rows = np.concatenate(several)
+    assert {len(share) for share in several} == {11 // size}
+    assert len(set(rows)) == len(rows)
+    moments = [(values[share].mean(0), values[share].var(0)) for share in several]
+    ranks.gather = lambda own: moments
+    mean, variance = ranks.pooled(*moments[0])
+    np.testing.assert_allclose(mean, values[rows].mean(0))
+    np.testing.assert_allclose(variance, values[rows].var(0))
+
+
+@pytest.mark.slow
+def test_all_processes_end_with_the_same_detector(in_two_processes, tmp_path, rng):
+    X = rng.integers(0, 256, size=(81, 3, 8, 8)).astype(np.uint8)
+    np.save(tmp_path / "X.npy", X)
+    done = in_two_processes(FIT)
+    assert done.returncode == 0, done.stderr
+    first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
+    for name in first.files:
+        np.testing.assert_array_equal(first[name], second[name])
+    assert np.isfinite(first["scores"]).all()
+    assert first["loss"][1] < first["loss"][0]
+    # 72 of the rows are trained on, none of them twice.
+    np.testing.assert_allclose(first["mean"], X.mean((0, 2, 3)), rtol=0.02)
+    np.testing.assert_allclose(first["scale"], X.std((0, 2, 3)), rtol=0.02)
+
+
+@pytest.mark.slow
+def test_plain_rows_in_two_processes(in_two_processes, tmp_path, rng):
+    X = rng.normal(size=(200, 5))
+    np.save(tmp_path / "X.npy", X)
+    done = in_two_processes(FIT)
+    assert done.returncode == 0, done.stderr
+    first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
+    np.testing.assert_array_equal(first["scores"], second["scores"])
+
+
+@pytest.mark.slow
+def test_an_interrupted_process_ends_the_others(in_two_processes, tmp_path, rng):
+    np.save(tmp_path / "X.npy", rng.normal(size=(400, 3, 16, 16)))
+    interrupted = FIT.replace(
+        "    detector.fit(X)",
+        """
+    import skrnd._distillation
+    learn = skrnd._distillation.Training._learn
+    def interrupted(self, rows):
+        if dist.get_rank() == 1:
+            raise KeyboardInterrupt
+        return learn(self, rows)
+    skrnd._distillation.Training._learn = interrupted
+    detector.fit(X)""",
+    )
+    start = time.monotonic()
+    done = in_two_processes(interrupted)
+    assert done.returncode != 0
+    assert "KeyboardInterrupt" in done.stderr
+    assert time.monotonic() - start < 120
+    assert list(tmp_path.glob("rank*.npz")) == []
+
+
+@pytest.mark.slow
+def test_too_few_rows_for_the_processes(in_two_processes, tmp_path, rng):
+    np.save(tmp_path / "X.npy", rng.normal(size=(5, 3, 8, 8)))
+    done = in_two_processes(FIT)
+    assert done.returncode != 0
+    assert "5 normal rows are too few for 2 processes" in done.stderr

@@ -117,7 +117,7 @@ QUESTIONS = {
             (
                 "patches of 128 x 128, half as long",
                 partial(photograph, side=128),
-                {"max_epochs": 7},
+                {"max_epochs": 6},
             ),
         ]
         for copies, params in COPIES.items()
@@ -143,7 +143,7 @@ QUESTIONS = {
         for name, params in {
             "two, the default": {},
             "one for all copies": ONE_PREDICTOR,
-            "one for all copies, twice as long": ONE_PREDICTOR | {"max_epochs": 16},
+            "one for all copies, twice as long": ONE_PREDICTOR | {"max_epochs": 12},
         }.items()
     },
     "Unseen classes": {

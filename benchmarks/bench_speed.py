@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from skrnd import SVDRNDDetector
 from skrnd._backend import resolve_precision
-from skrnd._distillation import INFERENCE_ROWS
-from skrnd._networks import build_networks
+from skrnd._distillation import batch_rows
+from skrnd._networks import build_networks, fold_norms
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur
 
 K, BATCH_SIZE, LEARNING_RATE = 28, 32, 8e-3
@@ -139,9 +139,9 @@ def bare_training(images, n_steps):
 def bare_scoring(images):
     """Forward passes of a predictor and a target on ready tensors, and nothing else."""
     predictor, targets = pair_of_networks(images)
-    predictor.eval()
-    targets.eval()
-    batches = torch.from_numpy(images).split(INFERENCE_ROWS)
+    for part in (predictor, targets):
+        fold_norms(part.requires_grad_(False).eval())
+    batches = torch.from_numpy(images).split(batch_rows(images.shape[1:]))
 
     def passes():
         with torch.inference_mode():

@@ -2,8 +2,10 @@
 
 from . import base, blur, datasets, geometry, metrics, model_selection
 from ._detector import SVDRNDDetector
+from ._threshold import CalibrationWarning
 
 __all__ = [
+    "CalibrationWarning",
     "SVDRNDDetector",
     "__version__",
     "base",

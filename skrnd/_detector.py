@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state, check_scalar, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -24,7 +26,13 @@ from ._logging import logger, verbosity
 from ._networks import NetworkFactory, build_networks, check_network
 from ._storage import Storage, working_bytes
 from ._strength import MAX_IMAGES
-from ._threshold import held_out_threshold, training_threshold
+from ._threshold import (
+    CalibrationWarning,
+    conformal_p_values,
+    fewest_rows,
+    held_out_threshold,
+    training_threshold,
+)
 from ._validation import (
     LAYOUT_CONSTRAINTS,
     inlier_rows,
@@ -143,6 +151,9 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     ----------
     offset_ : float
         Threshold: ``decision_function(X) = score_samples(X) - offset_``.
+    calibration_scores_ : ndarray of shape (m,) or None
+        Scores of the normal rows that set the threshold, in rising order: those held
+        out, or given to :meth:`calibrate`. None if `contamination` is a number.
     k_ : int, float, list or None
         Strength of the blurs, in the form of `k`; a list if several blurs have
         one, and None if none has.
@@ -416,7 +427,18 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         novelties = np.concatenate(ranks.gather(self._novelties(X, held_out)))
         # Several judgements are compared by what each of them alone would call novel.
         self._units = np.ones(1) if novelties.shape[1] == 1 else self._alarm_levels(novelties)
-        self.offset_ = self._threshold(self._scores(novelties))
+        scores = self._scores(novelties)
+        self.offset_ = self._threshold(scores)
+        self.calibration_scores_ = np.sort(scores) if self.contamination == "auto" else None
+        if self.contamination == "auto" and len(scores) < fewest_rows(_FALSE_ALARM_RATE):
+            warnings.warn(
+                f"{len(scores)} rows are held out to set the threshold; fewer than "
+                f"{fewest_rows(_FALSE_ALARM_RATE)} cannot keep false alarms at "
+                f"{_FALSE_ALARM_RATE:.0%}, and it is their lowest score. Pass more rows or a "
+                "larger validation_fraction, or call calibrate.",
+                CalibrationWarning,
+                stacklevel=3,
+            )
 
     def _prepare(
         self,
@@ -582,6 +604,111 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             1 for normal, -1 for novel.
         """
         return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def calibrate(self, X: Any, false_alarm_rate: float = 0.05) -> SVDRNDDetector:
+        """Move the threshold by new normal rows, without training again.
+
+        Parameters
+        ----------
+        X : array-like or tensor
+            Normal images or rows that were not trained on, of the shape seen in `fit`.
+        false_alarm_rate : float, default=0.05
+            Share of further normal rows that may be called novel, in (0, 1).
+
+        Returns
+        -------
+        self : object
+            The same detector, with `offset_` and `calibration_scores_` of these rows.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If the rate is out of range, if X holds fewer rows than ``1 / rate - 1``,
+            which cannot keep it, or if `score_samples` does not take it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skrnd import SVDRNDDetector
+        >>> rng = np.random.default_rng(0)
+        >>> detector = SVDRNDDetector(random_state=0).fit(rng.normal(size=(200, 3)))
+        >>> detector = detector.calibrate(rng.normal(size=(2000, 3)), false_alarm_rate=0.01)
+        >>> float(np.mean(detector.predict(rng.normal(size=(2000, 3))) == -1)) < 0.02
+        True
+        """
+        check_is_fitted(self)
+        check_scalar(
+            false_alarm_rate,
+            "false_alarm_rate",
+            Real,
+            min_val=0,
+            max_val=1,
+            include_boundaries="neither",
+        )
+        scores = self.score_samples(X)
+        fewest = fewest_rows(false_alarm_rate)
+        if len(scores) < fewest:
+            raise ValueError(
+                f"false_alarm_rate={false_alarm_rate} takes at least {fewest} rows to be kept; "
+                f"X has {len(scores)}."
+            )
+        self.offset_ = held_out_threshold(scores, false_alarm_rate)
+        self.calibration_scores_ = np.sort(scores)
+        return self
+
+    def p_values(self, X: Any) -> np.ndarray:
+        """How rarely a normal row is as novel as each of these.
+
+        The p-value of a row is the share of the held-out normal rows, and itself,
+        that score no higher [1]_. For a new normal row it is at most p with
+        probability p or less, whatever the images and however good the detector is.
+
+        Parameters
+        ----------
+        X : array-like or tensor
+            Images or rows of the shape seen in `fit`.
+
+        Returns
+        -------
+        p : ndarray of shape (n,), float64
+            In [1 / (m + 1), 1], with m the number of `calibration_scores_`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`, or if no row was held out because `contamination` is a
+            number and `calibrate` has not been called.
+        ValueError
+            If `score_samples` does not take X.
+
+        References
+        ----------
+        .. [1] Bates et al., "Testing for outliers with conformal p-values", Annals of
+           Statistics 51(1), 2023.
+
+        Examples
+        --------
+        Of the rows that are called novel here, 10 % are expected to be normal:
+
+        >>> import numpy as np
+        >>> from scipy.stats import false_discovery_control
+        >>> from skrnd import SVDRNDDetector
+        >>> rng = np.random.default_rng(0)
+        >>> detector = SVDRNDDetector(random_state=0).fit(rng.normal(size=(2000, 3)))
+        >>> X = np.concatenate([rng.normal(size=(90, 3)), 9 + rng.normal(size=(10, 3))])
+        >>> is_novel = false_discovery_control(detector.p_values(X)) <= 0.1
+        >>> bool(is_novel[90:].all())
+        True
+        """
+        check_is_fitted(self)
+        if self.calibration_scores_ is None:
+            raise NotFittedError(
+                f"contamination={self.contamination!r} held no row out, which p-values need; call "
+                "calibrate with normal rows first, or fit with contamination='auto'."
+            )
+        return conformal_p_values(self.score_samples(X), self.calibration_scores_)
 
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
         """Fit to X, with the rows that `y` labels -1 left out, and label all of X.

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 # The score of a row repeats to this relative precision whatever its company.
 _SCORE_PRECISION = 1e-6
+
+
+class CalibrationWarning(UserWarning):
+    """The threshold was set on too few rows to keep what it promises."""
 
 
 def held_out_threshold(scores: np.ndarray, false_alarm_rate: float) -> float:
@@ -31,6 +37,35 @@ def held_out_threshold(scores: np.ndarray, false_alarm_rate: float) -> float:
 def training_threshold(scores: np.ndarray, contamination: float) -> float:
     """Score below which a share `contamination` of the training rows falls."""
     return _just_below(np.quantile(scores, contamination))
+
+
+def fewest_rows(false_alarm_rate: float) -> int:
+    """How many held-out rows it takes at least to keep a rate of false alarms.
+
+    Of n of them the least can be undercut with probability ``1 / (n + 1)``, and no
+    threshold that they tell of is rarer.
+    """
+    # A little less, lest rounding takes 1 / .05 for more than 20.
+    return math.ceil(1 / false_alarm_rate * (1 - 1e-12)) - 1
+
+
+def conformal_p_values(scores: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """Share of normal rows, a new one among them, that score no higher.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n,)
+        Of the rows in question.
+    held_out : ndarray of shape (m,)
+        Of normal rows that were not trained on, in rising order.
+
+    References
+    ----------
+    .. [1] Bates et al., "Testing for outliers with conformal p-values", Annals of
+       Statistics 51(1), 2023, equation 2.
+    """
+    n_lower = np.searchsorted(held_out, scores, side="right")
+    return (1 + n_lower) / (1 + len(held_out))
 
 
 def _just_below(threshold: np.floating) -> float:

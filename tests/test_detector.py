@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
 import skrnd._detector
-from skrnd import SVDRNDDetector
+from skrnd import CalibrationWarning, SVDRNDDetector
 from skrnd.base import BaseImageTransformer
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
 from skrnd.geometry import Rotate
@@ -264,6 +264,81 @@ def test_held_out_rows_are_not_trained_on(images, monkeypatch):
     for contamination, expected in (("auto", 45), (0.1, 60)):
         SVDRNDDetector(contamination=contamination, validation_fraction=0.25, **QUICK).fit(images)
         assert seen["rows"] == expected
+
+
+# -- the threshold -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def calibrated():
+    """A detector of rows, 1,000 of which are held out, and a function that draws more."""
+    rng = np.random.default_rng(0)
+    draw = lambda n: rng.normal(size=(n, 4))  # noqa: E731
+    params = {"n_estimators": 1, "max_epochs": 10, "validation_fraction": 0.5, "random_state": 0}
+    return SVDRNDDetector(**params).fit(draw(2000)), draw
+
+
+def test_calibration_moves_the_threshold_and_nothing_else(calibrated):
+    detector, draw = calibrated
+    X = draw(50)
+    before = detector.score_samples(X)
+    offsets = [detector.offset_]
+    for rate in (0.01, 0.1, 0.3):
+        assert detector.calibrate(draw(4000), false_alarm_rate=rate) is detector
+        assert (detector.predict(draw(4000)) == -1).mean() == pytest.approx(rate, abs=0.02)
+        offsets.append(detector.offset_)
+    np.testing.assert_array_equal(detector.score_samples(X), before)
+    assert len(set(offsets)) == 4
+    assert detector.calibration_scores_.shape == (4000,)
+    assert (np.diff(detector.calibration_scores_) >= 0).all()
+
+
+def test_p_values_agree_with_the_threshold(calibrated):
+    detector, draw = calibrated
+    detector.calibrate(draw(999), false_alarm_rate=0.1)
+    X = draw(2000)
+    p_values = detector.p_values(X)
+    assert p_values.dtype == np.float64
+    assert ((p_values > 0) & (p_values <= 1)).all()
+    np.testing.assert_array_equal(detector.predict(X) == -1, p_values <= 0.1)
+    for level in (0.01, 0.05, 0.2):
+        assert (p_values <= level).mean() <= level + 0.02
+    assert (detector.p_values(X + 100) == 1 / 1000).all()
+
+
+def test_held_out_rows_calibrate_and_are_kept(images):
+    detector = SVDRNDDetector(validation_fraction=0.5, **QUICK).fit(images)
+    assert detector.calibration_scores_.shape == (30,)
+    assert (detector.calibration_scores_ < detector.offset_).mean() == pytest.approx(0.05, abs=0.04)
+    assert set(detector.calibration_scores_) < set(detector.score_samples(images))
+
+
+@pytest.mark.filterwarnings("default::skrnd.CalibrationWarning")
+def test_too_few_rows_to_calibrate_are_told_of(images):
+    with pytest.warns(CalibrationWarning, match="6 rows are held out.*fewer than 19.*5%"):
+        detector = SVDRNDDetector(**QUICK).fit(images)
+    before = detector.offset_
+    for rate, fewest in ((0.05, 19), (0.01, 99)):
+        with pytest.raises(ValueError, match=f"false_alarm_rate={rate} takes at least {fewest}"):
+            detector.calibrate(images[:18], false_alarm_rate=rate)
+    for rate in (0, 1, -1, 2):
+        with pytest.raises(ValueError, match="false_alarm_rate =="):
+            detector.calibrate(images, false_alarm_rate=rate)
+    with pytest.raises(TypeError, match="false_alarm_rate must be an instance"):
+        detector.calibrate(images, false_alarm_rate="5 %")
+    assert detector.offset_ == before
+    detector.calibrate(images[:19])
+
+
+def test_p_values_need_rows_held_out(images):
+    detector = SVDRNDDetector(contamination=0.1, **QUICK)
+    for method in (detector.calibrate, detector.p_values):
+        with pytest.raises(NotFittedError):
+            method(images)
+    detector.fit(images)
+    with pytest.raises(NotFittedError, match=r"contamination=0\.1 held no row out.*calibrate"):
+        detector.p_values(images)
+    assert detector.calibrate(images).p_values(images).shape == (60,)
 
 
 # -- input -------------------------------------------------------------------

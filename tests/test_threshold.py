@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import false_discovery_control
 
-from skrnd._threshold import held_out_threshold, training_threshold
+from skrnd._threshold import (
+    conformal_p_values,
+    fewest_rows,
+    held_out_threshold,
+    training_threshold,
+)
 
 
 @pytest.mark.parametrize("n_held_out", [30, 100, 400])
@@ -32,3 +40,53 @@ def test_rounding_does_not_make_the_row_on_the_threshold_novel(threshold):
 def test_contamination_is_the_share_of_training_rows(rng):
     scores = rng.normal(size=300)
     assert (scores < training_threshold(scores, 0.1)).sum() == 30
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_rows"), [(0.5, 1), (0.34, 2), (0.05, 19), (0.049, 20), (0.01, 99), (0.001, 999)]
+)
+def test_fewest_rows(rate, n_rows):
+    assert fewest_rows(rate) == n_rows
+    # The threshold is the lowest score, or above it, from so many rows on.
+    scores = np.arange(float(n_rows)) - n_rows - 1
+    position = rate * (n_rows + 1)
+    assert position >= 1 - 1e-9
+    assert held_out_threshold(scores, rate) == pytest.approx(
+        np.interp(position, np.arange(1, n_rows + 1), scores), rel=1e-5
+    )
+
+
+@given(
+    st.lists(st.integers(-5, 5), min_size=1, max_size=30),
+    st.lists(st.integers(-6, 6), min_size=1, max_size=10),
+)
+def test_p_values_count_the_rows_that_score_no_higher(held_out, scores):
+    expected = [(1 + sum(h <= s for h in held_out)) / (1 + len(held_out)) for s in scores]
+    np.testing.assert_allclose(
+        conformal_p_values(np.array(scores), np.sort(np.array(held_out))), expected
+    )
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 9])
+def test_p_values_of_new_rows_are_super_uniform(decimals, rng):
+    """Each is at most p with probability p or less, with ties or without."""
+    p_values = []
+    for _ in range(3000):
+        scores = rng.normal(size=60).round(decimals)
+        p_values.append(conformal_p_values(scores[:10], np.sort(scores[10:])))
+    p_values = np.concatenate(p_values)
+    for level in (0.02, 0.05, 0.1, 0.3, 0.7):
+        assert (p_values <= level).mean() <= level + 0.01
+
+
+def test_false_discoveries_are_controlled(rng):
+    """Of the rows called novel, one in five may be normal."""
+    shares, found = [], []
+    for _ in range(500):
+        held_out = np.sort(rng.normal(size=400))
+        scores = np.concatenate([rng.normal(size=80), rng.normal(size=20) - 4])
+        is_novel = false_discovery_control(conformal_p_values(scores, held_out)) <= 0.2
+        shares.append(is_novel[:80].sum() / max(1, is_novel.sum()))
+        found.append(is_novel[80:].mean())
+    assert np.mean(shares) <= 0.2
+    assert np.mean(found) > 0.9

@@ -1,6 +1,6 @@
 """Novelty detection for images, for people who live in scikit-learn."""
 
-from . import base, blur, datasets, geometry, metrics, model_selection
+from . import base, blur, datasets, geometry, metrics, model_selection, persistence
 from ._detector import SVDRNDDetector
 from ._threshold import CalibrationWarning
 
@@ -14,6 +14,7 @@ __all__ = [
     "geometry",
     "metrics",
     "model_selection",
+    "persistence",
 ]
 
 __version__ = "0.1.0"

@@ -437,7 +437,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
                 f"{_FALSE_ALARM_RATE:.0%}, and it is their lowest score. Pass more rows or a "
                 "larger validation_fraction, or call calibrate.",
                 CalibrationWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _prepare(

@@ -13,7 +13,13 @@ from torch import nn
 from ._backend import side_by_side, widest_float
 from ._distributed import Ranks
 from ._logging import logger
-from ._networks import NetworkFactory, Targets, build_networks, fold_norms
+from ._networks import (
+    NetworkFactory,
+    Targets,
+    build_networks,
+    fold_norms,
+    outline_networks,
+)
 from ._storage import Storage
 
 # Rows that go through a network at once where no gradient is kept, and the most values
@@ -301,20 +307,30 @@ def load_pair(
     n_members: int,
     weights: Mapping[str, np.ndarray],
 ) -> DistilledPair:
-    """Build a pair again from the arrays of its `state_dict`."""
+    """Build a pair again from the arrays of its `state_dict`.
+
+    Raises
+    ------
+    RuntimeError
+        If they are not those of such networks.
+    """
     n_targets, n_outputs = weights["targets.mean"].shape
-    predictor, targets = build_networks(
-        network,
-        input_shape,
-        n_targets=n_targets,
-        n_members=n_members,
-        generator=torch.Generator(device="cpu"),
-    )
+    # Copied, since joblib maps arrays read-only and torch has no such tensors.
+    state = {name: torch.from_numpy(np.array(w)) for name, w in weights.items()}
+    if callable(network):
+        generator = torch.Generator(device="cpu")
+        predictor, targets = build_networks(
+            network, input_shape, n_targets=n_targets, n_members=n_members, generator=generator
+        )
+    else:
+        predictor, targets = outline_networks(network, input_shape, n_targets, n_members)
     for part in (predictor, targets):
         fold_norms(part.eval())
     pair = DistilledPair(predictor, StandardisedTargets(targets, n_targets, n_outputs))
-    # Copied, since joblib maps arrays read-only and torch has no such tensors.
-    pair.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in weights.items()})
+    # No memory but that of the arrays is taken, whatever the shapes of a broken file say.
+    pair.load_state_dict(state, assign=not callable(network))
+    if not callable(network):
+        pair.to(memory_format=torch.channels_last)
     return pair.requires_grad_(False).eval()
 
 

@@ -314,6 +314,18 @@ def build_networks(
     return predictor, independent(targets)
 
 
+def outline_networks(
+    network: str, input_shape: tuple[int, ...], n_targets: int, n_members: int
+) -> tuple[nn.Module, Targets]:
+    """Networks that have a name, without values: on torch's device "meta"."""
+    if network == "resnet34":
+        build = resnet34
+    else:
+        build = compact_networks if len(input_shape) == 3 else mlps
+    with torch.device("meta"):
+        return build(input_shape, n_targets, n_members)
+
+
 def _build_known(
     network: str,
     input_shape: tuple[int, ...],
@@ -321,15 +333,10 @@ def _build_known(
     n_members: int,
     generator: torch.Generator,
 ) -> tuple[nn.Module, Targets]:
-    if network == "resnet34":
-        build, initialise = resnet34, _torch_default
-    else:
-        build = compact_networks if len(input_shape) == 3 else mlps
-        initialise = _he_normal
-    # Built without values, because the constructors of torch's layers would
-    # draw them from the global generator.
-    with torch.device("meta"):
-        predictor, targets = build(input_shape, n_targets, n_members)
+    initialise = _torch_default if network == "resnet34" else _he_normal
+    # Outlined first, because the constructors of torch's layers would draw the values
+    # from the global generator.
+    predictor, targets = outline_networks(network, input_shape, n_targets, n_members)
     for part in (predictor, targets):
         part.to(torch.float32).to_empty(device="cpu")
         for module in part.modules():

@@ -1,0 +1,340 @@
+"""Save a fitted detector, and load it, without pickle.
+
+A file is in the safetensors format: a header in JSON and arrays, and nothing in it can
+be executed. Loading a file that somebody else made can do nothing but fail.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from . import blur, geometry
+from ._detector import SVDRNDDetector
+from ._images import ImageLayout
+
+__all__ = ["FileFormatError", "load", "save"]
+
+# Files of another number are refused; what is added to it later must have a default.
+_FORMAT = 1
+_TRANSFORMERS = {
+    name: getattr(module, name) for module in (blur, geometry) for name in module.__all__
+}
+# Fitted attributes that go into the header, with their types, and those that are arrays.
+_VALUES: dict[str, Any] = {
+    "offset_": float,
+    "k_": int | float | list | None,
+    "loss_curve_": list,
+    "n_features_in_": int,
+    "sample_shape_": tuple,
+    "input_shape_": tuple,
+    "n_estimators_": int,
+    "precision_": str,
+    "_architecture": str,
+}
+_ARRAYS = ("mean_", "scale_", "_units")
+_OPTIONAL_ARRAYS = ("calibration_scores_",)
+# Of a transformer.
+_FITTED = ("n_features_in_", "sample_shape_")
+
+
+class FileFormatError(ValueError):
+    """A file that holds no detector, or not a whole one."""
+
+
+def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
+    """Write a fitted detector to a file.
+
+    The file takes its place in one step: an interrupted or failed write leaves what
+    was there before.
+
+    Parameters
+    ----------
+    detector : SVDRNDDetector
+        Fitted, with a network that has a name, and blurs and geometry of this package.
+    path : str or path-like
+        Where to write. An existing file is replaced.
+
+    Raises
+    ------
+    NotFittedError
+        If the detector is not fitted.
+    TypeError
+        If it holds something that no file of this kind can bring back: a function as
+        `network`, a transformer of another package, a generator as `random_state`, or
+        if it is of another class.
+    ImportError
+        Without safetensors; ``pip install "skrnd[io]"`` brings it.
+    OSError
+        If the file cannot be written.
+
+    See Also
+    --------
+    load : Read it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from skrnd import SVDRNDDetector
+    >>> from skrnd.persistence import load, save
+    >>> X = np.random.default_rng(0).normal(size=(200, 5))
+    >>> detector = SVDRNDDetector(random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(detector, folder + "/detector.safetensors")
+    ...     loaded = load(folder + "/detector.safetensors")
+    >>> bool((loaded.score_samples(X) == detector.score_samples(X)).all())
+    True
+    """
+    from . import __version__
+
+    safetensors = _safetensors()
+    if type(detector) is not SVDRNDDetector:
+        raise TypeError(f"save takes an SVDRNDDetector; got {type(detector).__name__}.")
+    check_is_fitted(detector)
+    arrays = {name: getattr(detector, name) for name in _ARRAYS}
+    for name in _OPTIONAL_ARRAYS:
+        if getattr(detector, name) is not None:
+            arrays[name] = getattr(detector, name)
+    for number, pair in enumerate(detector._pairs):
+        for name, value in pair.state_dict().items():
+            arrays[f"pairs.{number}.{name}"] = value.cpu().numpy()
+    arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    layout = detector._layout
+    header = {
+        "format": _FORMAT,
+        "versions": {
+            "skrnd": __version__,
+            "torch": torch.__version__,
+            "scikit-learn": sklearn.__version__,
+            "numpy": np.__version__,
+        },
+        "params": {
+            name: _encoded(value, name) for name, value in detector.get_params(deep=False).items()
+        },
+        "values": {name: _encoded(getattr(detector, name), name) for name in _VALUES},
+        "blurs": [_encoded(one, "blur") for one in detector.blurs_],
+        "layout": None if layout is None else dataclasses.asdict(layout),
+        "feature_names_in_": getattr(detector, "feature_names_in_", np.array([])).tolist(),
+        "n_pairs": len(detector._pairs),
+    }
+    text = json.dumps(header, allow_nan=False, sort_keys=True)
+    metadata = {"skrnd": text, "sha256": _digest(text, arrays)}
+    _write(Path(path), safetensors.numpy.save(arrays, metadata=metadata))
+
+
+def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
+    """Read a detector from a file that `save` has written.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file. It may come from anyone: nothing in it is executed, and it takes no
+        more memory than a few times its size.
+
+    Returns
+    -------
+    detector : SVDRNDDetector
+        Fitted, on the device that its parameter `device` names, or on the CPU if that
+        is not there.
+
+    Raises
+    ------
+    FileFormatError
+        A ValueError, if the file is of another kind, broken, changed since it was
+        written, or of a newer format.
+    ImportError
+        Without safetensors; ``pip install "skrnd[io]"`` brings it.
+    OSError
+        If there is no file or it cannot be read.
+
+    See Also
+    --------
+    save : Write it.
+    """
+    safetensors = _safetensors()
+    path = Path(path)
+    with path.open("rb"):
+        pass  # For the system's own words if there is no such file.
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise FileFormatError(f"{path} is no whole safetensors file: {error}") from error
+    text = metadata.get("skrnd")
+    if text is None:
+        raise FileFormatError(f"{path} holds no detector of skrnd.")
+    if metadata.get("sha256") != _digest(text, arrays):
+        raise FileFormatError(f"{path} was changed since it was written; its SHA-256 is not right.")
+    try:
+        header = json.loads(text)
+        found = header["format"]
+        if found == _FORMAT:
+            return _rebuilt(header, arrays)
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
+        raise FileFormatError(f"{path} holds no whole detector: {error!r}") from error
+    raise FileFormatError(
+        f"{path} is of format {found!r}; this version of skrnd reads format {_FORMAT}."
+    )
+
+
+def _rebuilt(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SVDRNDDetector:
+    params = {name: _decoded(value) for name, value in header["params"].items()}
+    detector = SVDRNDDetector(**params)
+    detector._validate_params()
+    fitted: dict[str, Any] = {name: _decoded(header["values"][name]) for name in _VALUES}
+    fitted |= {name: np.array(arrays[name]) for name in _ARRAYS}
+    for name in _OPTIONAL_ARRAYS:
+        fitted[name] = np.array(arrays[name]) if name in arrays else None
+    for name, types in _VALUES.items():
+        if not isinstance(fitted[name], types):
+            raise TypeError(f"{name} is a {type(fitted[name]).__name__}")
+    fitted["blurs_"] = [_decoded(one) for one in header["blurs"]]
+    if header["feature_names_in_"]:
+        fitted["feature_names_in_"] = np.array(header["feature_names_in_"], dtype=object)
+    layout = header["layout"]
+    fitted["_layout"] = None
+    if layout is not None:
+        fitted["_layout"] = ImageLayout(
+            tuple(layout["sample_shape"]), tuple(layout["image_shape"]), layout["channels_last"]
+        )
+        if fitted["_layout"].chw != fitted["input_shape_"]:
+            raise ValueError(f"images of {fitted['input_shape_']} are no {fitted['_layout']}")
+    fitted["_pairs"] = [
+        _weights_of(number, arrays) for number in range(_bounded(header["n_pairs"], arrays))
+    ]
+    _bounded(fitted["n_estimators_"], arrays)
+    if fitted["_architecture"] not in ("auto", "resnet34"):
+        raise ValueError(f"unknown network {fitted['_architecture']!r}")
+    _check_arrays(fitted, arrays)
+    detector.__setstate__({**vars(detector), **fitted})
+    return detector
+
+
+def _bounded(number: Any, arrays: Mapping[str, np.ndarray]) -> int:
+    """A number of networks, of which there cannot be more than arrays."""
+    if type(number) is not int or not 0 < number <= len(arrays):
+        raise ValueError(f"{number!r} networks in a file of {len(arrays)} arrays")
+    return number
+
+
+def _weights_of(number: int, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    prefix = f"pairs.{number}."
+    return {
+        name.removeprefix(prefix): value
+        for name, value in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _check_arrays(fitted: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse arrays of another type or shape than the detector has."""
+    n_channels = fitted["input_shape_"][0]
+    for name, value in arrays.items():
+        expected = np.float32 if name.startswith("pairs.") else np.float64
+        if value.dtype != expected or not np.isfinite(value).all():
+            raise ValueError(f"{name} must be finite and {expected.__name__}")
+    for name in ("mean_", "scale_"):
+        if arrays[name].shape != (n_channels,):
+            raise ValueError(f"{name} must be of shape ({n_channels},)")
+    n_judgements = sum(
+        min(2, _bounded(len(pair["targets.mean"]), arrays)) for pair in fitted["_pairs"]
+    )
+    if arrays["_units"].shape != (n_judgements,):
+        raise ValueError(f"_units must be of shape ({n_judgements},)")
+
+
+def _encoded(value: Any, name: str) -> Any:
+    """A value as JSON, with types that JSON has not as dicts of one name."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, torch.device):
+        return str(value)
+    if isinstance(value, list | np.ndarray):
+        return [_encoded(one, name) for one in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_encoded(one, name) for one in value]}
+    if type(value) in _TRANSFORMERS.values():
+        encoded = {"params": value.get_params(deep=False), "fitted": _fitted(value)}
+        return {
+            "transformer": type(value).__name__,
+            **{
+                kind: {key: _encoded(one, name) for key, one in part.items()}
+                for kind, part in encoded.items()
+            },
+        }
+    raise TypeError(
+        f"{name.rstrip('_')}={value!r} cannot be saved without pickle: a file holds numbers, "
+        "strings, and the blurs and geometry of this package. Use joblib for your own files."
+    )
+
+
+def _decoded(value: Any) -> Any:
+    """Undo `_encoded`."""
+    if isinstance(value, list):
+        return [_decoded(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"tuple"}:
+        return tuple(_decoded(value["tuple"]))
+    params, fitted = (
+        {name: _decoded(one) for name, one in value[kind].items()} for kind in ("params", "fitted")
+    )
+    transformer = _TRANSFORMERS[value["transformer"]](**params)
+    if not set(fitted) <= set(_FITTED):
+        raise ValueError(f"{sorted(fitted)} are no attributes of a transformer")
+    for name, one in fitted.items():
+        setattr(transformer, name, one)
+    return transformer
+
+
+def _fitted(transformer: Any) -> dict[str, Any]:
+    return {name: getattr(transformer, name) for name in _FITTED if hasattr(transformer, name)}
+
+
+def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of all that a file holds."""
+    digest = hashlib.sha256(text.encode())
+    for name, value in sorted(arrays.items()):
+        digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).data)
+    return digest.hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Put a file in its place in one step, once it is whole and on the disk."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            'Saving and loading without pickle needs safetensors: pip install "skrnd[io]"'
+        ) from error
+    return safetensors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Iterator
 from numbers import Integral, Real
@@ -19,6 +20,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, St
 from sklearn.utils.validation import check_is_fitted
 
 from ._backend import own_torch_state, resolve_device, resolve_precision
+from ._checkpoint import Checkpoint, identity_of
 from ._copies import BLURS, apply_blur, make_blurs
 from ._distillation import Training, answer, batch_rows, distil, load_pair
 from ._distributed import Ranks
@@ -144,6 +146,11 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         Draws the weights, the order of the rows and the rows held out. Pass an
         int for the same model at every fit; None draws a fresh seed each time.
         Global generators are neither used nor changed.
+    checkpoint : str or path-like, default=None
+        A file to keep what has been learned, after every epoch. If a fit is interrupted
+        or killed, call `fit` again, in this process or another, with the same
+        parameters and X: it goes on from there, ends where it would have ended, to
+        the bit on the same machine, and removes the file. None keeps nothing.
     verbose : int, default=0
         1 logs the loss of every epoch, at level INFO, to the logger "skrnd".
 
@@ -257,6 +264,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         "device": [str, torch.device],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "random_state": ["random_state"],
+        "checkpoint": [str, os.PathLike, None],
         "verbose": ["verbose"],
     }
 
@@ -279,6 +287,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         device: str | torch.device = "auto",
         precision: str = "auto",
         random_state: int | np.random.RandomState | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         verbose: int = 0,
     ) -> None:
         self.k = k
@@ -297,6 +306,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         self.device = device
         self.precision = precision
         self.random_state = random_state
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     # -- training ---------------------------------------------------------
@@ -351,6 +361,12 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             else check_random_state(self.random_state)
         )
         ranks = Ranks()
+        checkpoint = Checkpoint(self.checkpoint, is_writer=ranks.own == 0)
+        if checkpoint.state is not None:
+            name, key, *rest = checkpoint.state["random_state"]
+            random_state.set_state((name, key.numpy().astype(np.uint32), *rest))
+        name, key, *rest = random_state.get_state()
+        drawn_from = (name, torch.from_numpy(key.astype(np.int64)), *rest)
         if ranks.size > 1:
             (seed, *_) = ranks.gather(random_state.randint(np.iinfo(np.int32).max))
             random_state = np.random.RandomState(seed)
@@ -411,11 +427,38 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             for group in groups
         ]
 
-        def on_epoch(epoch: int, loss: float) -> None:
-            logger.info("epoch %d of %d: loss %.4f", epoch, max_epochs, loss)
+        checkpoint.belongs_to(
+            identity_of(
+                self.get_params(deep=False),
+                sample_shape=self.sample_shape_,
+                rows=(len(train), len(held_out)),
+                mean=self.mean_.tolist(),
+                scale=self.scale_.tolist(),
+                arithmetic=precision,
+            )
+        )
+        behind: list[float] = []
+        if checkpoint.state is not None:
+            behind = checkpoint.state["loss_curve"]
+            for training, state in zip(trainings, checkpoint.state["trainings"], strict=True):
+                training.load_state_dict(state)
+
+        def keep(loss_curve: list[float]) -> None:
+            checkpoint.write(
+                random_state=drawn_from,
+                loss_curve=loss_curve,
+                trainings=[training.state_dict() for training in trainings],
+            )
+
+        def on_epoch(loss_curve: list[float]) -> None:
+            logger.info("epoch %d of %d: loss %.4f", len(loss_curve), max_epochs, loss_curve[-1])
+            keep(loss_curve)
 
         with verbosity(self.verbose):
-            self.loss_curve_ = distil(trainings, max_epochs, on_epoch)
+            if behind:
+                logger.info("going on after epoch %d", len(behind))
+            keep(behind)
+            self.loss_curve_ = distil(trainings, max_epochs, on_epoch, loss_curve=behind)
         contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(groups) > 1)
         self._pairs = [
             training.finish(1 + len(group) if contrast else 1)
@@ -439,6 +482,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
                 CalibrationWarning,
                 stacklevel=4,
             )
+        checkpoint.remove()
 
     def _prepare(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -238,6 +239,22 @@ class Training:
             wanted.append(said[of_copy])
         return torch.cat(inputs).to(self.device), torch.cat(wanted).to(self.device)
 
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes from epoch to epoch."""
+        return {
+            "predictor": self._predictor.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where another training, of the same networks and rows, was."""
+        self._predictor.load_state_dict(state["predictor"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._generator.set_state(state["generator"])
+
     def finish(self, n_judges: int) -> DistilledPair:
         """The pair, ready to score, with the first `n_judges` of the targets to score with."""
         self.ranks.align(self._predictor)
@@ -247,7 +264,11 @@ class Training:
 
 
 def distil(
-    trainings: Sequence[Training], max_epochs: int, on_epoch: Callable[[int, float], None]
+    trainings: Sequence[Training],
+    max_epochs: int,
+    on_epoch: Callable[[list[float]], None],
+    *,
+    loss_curve: Sequence[float] = (),
 ) -> list[float]:
     """Run the epochs of several trainings, on a CPU side by side.
 
@@ -258,21 +279,23 @@ def distil(
     max_epochs : int
         How many epochs each of them runs.
     on_epoch : callable
-        Called with the number of the epoch, from 1, and the mean loss of all trainings.
+        Called after each epoch with the mean losses of all epochs so far.
+    loss_curve : sequence of float, default=()
+        Losses of the epochs that the trainings have behind them.
 
     Returns
     -------
     loss_curve : list of float
-        The mean loss of each epoch.
+        The mean loss of each epoch, over all trainings.
     """
     device, ranks = trainings[0].device, trainings[0].ranks
     epochs = [training.run_epoch for training in trainings]
-    loss_curve = []
-    for epoch in range(1, max_epochs + 1):
+    loss_curve = list(loss_curve)
+    while len(loss_curve) < max_epochs:
         # Processes meet in one order.
         losses = side_by_side(epochs, device) if ranks.size == 1 else [run() for run in epochs]
         loss_curve.append(float(np.mean(ranks.gather(losses))))
-        on_epoch(epoch, loss_curve[-1])
+        on_epoch(loss_curve)
     return loss_curve
 
 

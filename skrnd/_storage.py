@@ -1,4 +1,4 @@
-"""Where the arrays of a fit live: in memory or, beyond a limit, in files that go by themselves."""
+"""Files: those that hold the arrays of a fit beyond memory, and those that are written whole."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import os
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -56,3 +57,22 @@ def _reserve(file: int, n_bytes: int) -> None:
         os.posix_fallocate(file, 0, n_bytes)
     else:
         os.ftruncate(file, n_bytes)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put a file in its place in one step, once it is whole and on the disk.
+
+    Raises
+    ------
+    OSError
+        If that cannot be done. What was in its place is there still.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import blur, geometry
 from ._detector import SVDRNDDetector
 from ._images import ImageLayout
+from ._storage import write_whole
 
 __all__ = ["FileFormatError", "load", "save"]
 
@@ -120,9 +121,7 @@ def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
             "scikit-learn": sklearn.__version__,
             "numpy": np.__version__,
         },
-        "params": {
-            name: _encoded(value, name) for name, value in detector.get_params(deep=False).items()
-        },
+        "params": {name: _encoded(value, name) for name, value in _params_of(detector).items()},
         "values": {name: _encoded(getattr(detector, name), name) for name in _VALUES},
         "blurs": [_encoded(one, "blur") for one in detector.blurs_],
         "layout": None if layout is None else dataclasses.asdict(layout),
@@ -131,7 +130,7 @@ def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     }
     text = json.dumps(header, allow_nan=False, sort_keys=True)
     metadata = {"skrnd": text, "sha256": _digest(text, arrays)}
-    _write(Path(path), safetensors.numpy.save(arrays, metadata=metadata))
+    write_whole(Path(path), safetensors.numpy.save(arrays, metadata=metadata))
 
 
 def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
@@ -190,9 +189,18 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
     )
 
 
+def _params_of(detector: SVDRNDDetector) -> dict[str, Any]:
+    """Parameters, less the one that names a file: whoever made ours must not choose yours."""
+    params = detector.get_params(deep=False)
+    del params["checkpoint"]
+    return params
+
+
 def _rebuilt(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SVDRNDDetector:
     params = {name: _decoded(value) for name, value in header["params"].items()}
     detector = SVDRNDDetector(**params)
+    if set(_params_of(detector)) != set(params):
+        raise ValueError("the parameters are not those of a detector")
     detector._validate_params()
     fitted: dict[str, Any] = {name: _decoded(header["values"][name]) for name in _VALUES}
     fitted |= {name: np.array(arrays[name]) for name in _ARRAYS}
@@ -315,19 +323,6 @@ def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
         digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
         digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Put a file in its place in one step, once it is whole and on the disk."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _safetensors() -> Any:

@@ -1,5 +1,6 @@
 """Training and scoring."""
 
+import io
 import math
 
 import numpy as np
@@ -46,7 +47,7 @@ def prepare(predictor, targets, copies, **options):
 def train(predictor, targets, copies, *, n_judges=1, max_epochs=3, **options):
     """Train with small defaults."""
     training = prepare(predictor, targets, copies, max_epochs=max_epochs, **options)
-    loss_curve = distil([training], max_epochs, lambda epoch, loss: None)
+    loss_curve = distil([training], max_epochs, lambda loss_curve: None)
     return training.finish(n_judges), loss_curve
 
 
@@ -178,10 +179,39 @@ def test_batches_are_mixed_even_and_decayed(pieces, monkeypatch):
 
 def test_loss_curve_and_progress(pieces):
     told = []
-    loss_curve = distil([prepare(*pieces)], 3, lambda epoch, loss: told.append((epoch, loss)))
-    assert told == list(enumerate(loss_curve, start=1))
+    loss_curve = distil([prepare(*pieces)], 3, lambda losses: told.append(list(losses)))
+    assert told == [loss_curve[:1], loss_curve[:2], loss_curve]
     assert all(math.isfinite(loss) for loss in loss_curve)
     assert loss_curve[-1] < loss_curve[0]
+
+
+@pytest.mark.parametrize("input_shape", [(6,), (1, 8, 8)])
+def test_a_training_goes_on_from_its_state(input_shape):
+    """Bitwise, also through a file."""
+
+    def start():
+        predictor, targets = build_networks(
+            "auto", input_shape, n_targets=2, n_members=1, generator=generator()
+        )
+        rows = torch.randn(50, *input_shape, generator=generator(1))
+        return prepare(predictor, targets, [rows, -rows], max_epochs=4)
+
+    def stop(losses):
+        if len(losses) == 2:
+            file = io.BytesIO()
+            torch.save([losses, broken.state_dict()], file)
+            raise KeyboardInterrupt(file)
+
+    whole, broken, other = start(), start(), start()
+    expected = distil([whole], 4, lambda losses: None)
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        distil([broken], 4, stop)
+    interrupt.value.args[0].seek(0)
+    losses, state = torch.load(interrupt.value.args[0], weights_only=True)
+    other.load_state_dict(state)
+    assert distil([other], 4, lambda losses: None, loss_curve=losses) == expected
+    weights = [training.finish(2).state_dict().values() for training in (whole, other)]
+    assert all(map(torch.equal, *weights))
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
@@ -204,11 +234,11 @@ def test_trainings_side_by_side_are_those_alone(n_threads):
         alone, curves = [], []
         for seed in (0, 1):
             training = pieces(seed)
-            curves.append(distil([training], 3, lambda epoch, loss: None))
+            curves.append(distil([training], 3, lambda loss_curve: None))
             alone += weights(training)
         torch.set_num_threads(n_threads)
         trainings = [pieces(seed) for seed in (0, 1)]
-        curve = distil(trainings, 3, lambda epoch, loss: None)
+        curve = distil(trainings, 3, lambda loss_curve: None)
         assert torch.get_num_threads() == n_threads
     finally:
         torch.set_num_threads(before)

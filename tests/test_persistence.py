@@ -280,6 +280,7 @@ IMAGE = {"sample_shape": [8, 8], "image_shape": [8, 8], "channels_last": False}
         set_param("unheard_of", 1),
         set_param("network", "os.system"),
         set_param("max_epochs", -1),
+        set_param("checkpoint", "/tmp/checkpoint"),
         set_value("n_estimators_", 10**9),
         set_value("n_estimators_", "many"),
         set_value("input_shape_", {"tuple": [10**12]}),

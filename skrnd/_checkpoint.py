@@ -1,0 +1,105 @@
+"""What a fit has learned so far, in a file, so that it can go on after an interruption."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ._storage import write_whole
+
+# Parameters that change nothing about what is learned.
+_INDIFFERENT = {"checkpoint", "device", "random_state", "verbose"}
+
+
+class Checkpoint:
+    """A file with the state of one fit.
+
+    Parameters
+    ----------
+    path : str or path-like, or None
+        None keeps nothing.
+    is_writer : bool
+        Whether this process writes the file; of several that fit together one does.
+
+    Attributes
+    ----------
+    state : dict or None
+        What an interrupted fit has left in the file.
+
+    Raises
+    ------
+    ValueError
+        If there is a file that is no checkpoint, or no folder for it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None, *, is_writer: bool) -> None:
+        self._path = None if path is None else Path(path)
+        self._is_writer = is_writer
+        self._identity: Any = None
+        self.state: dict[str, Any] | None = None
+        if self._path is not None and not self._path.parent.is_dir():
+            raise ValueError(f"checkpoint={str(path)!r} is in a folder that does not exist.")
+        if self._path is not None and self._path.exists():
+            try:
+                self.state = torch.load(self._path, map_location="cpu", weights_only=True)
+                self.state["identity"]
+            except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+                raise ValueError(
+                    f"checkpoint={str(path)!r} is a file that holds no checkpoint: {error}"
+                ) from error
+
+    def belongs_to(self, identity: dict[str, str]) -> None:
+        """Say which fit this is of.
+
+        Raises
+        ------
+        ValueError
+            If the file is of a fit with other parameters or other data.
+        """
+        self._identity = identity
+        if self.state is None:
+            return
+        left = self.state["identity"]
+        differing = sorted(name for name in left | identity if left.get(name) != identity.get(name))
+        if differing:
+            raise ValueError(
+                f"checkpoint={str(self._path)!r} is of another fit, which differed in "
+                f"{', '.join(differing)}. Remove it, or choose another path."
+            )
+
+    def write(self, **state: Any) -> None:
+        """Keep the state of the fit; a disk that fails is warned of and stops nothing."""
+        if self._path is None or not self._is_writer:
+            return
+        content = io.BytesIO()
+        torch.save({"identity": self._identity, **state}, content)
+        try:
+            write_whole(self._path, content.getvalue())
+        except OSError as error:
+            warnings.warn(
+                f"checkpoint={str(self._path)!r} could not be written: {error}. The fit goes on, "
+                "and the checkpoint before this one is kept.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def remove(self) -> None:
+        """Remove the file of a fit that has come to its end."""
+        if self._path is not None and self._is_writer:
+            self._path.unlink(missing_ok=True)
+
+
+def identity_of(params: dict[str, Any], **data: Any) -> dict[str, str]:
+    """What sets one fit apart from others, in words that do not change between processes."""
+    named = {name: value for name, value in params.items() if name not in _INDIFFERENT}
+    return {name: _in_words(value) for name, value in {**named, **data}.items()}
+
+
+def _in_words(value: Any) -> str:
+    return getattr(value, "__qualname__", None) or repr(value)

@@ -1,0 +1,179 @@
+"""Fits that go on after an interruption."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+import skrnd._distillation
+from skrnd import SVDRNDDetector
+
+PARAMS = {"max_epochs": 4, "random_state": 0}
+
+
+@pytest.fixture
+def images(rng):
+    """Noise, (60, 8, 8)."""
+    return rng.normal(size=(60, 8, 8))
+
+
+def interrupt_in_epoch(number, monkeypatch):
+    """Let the next fit be interrupted in its epoch of this number; returns a way to undo it."""
+
+    def run_epoch(self):
+        seen.append(self)
+        # Two predictors run each epoch.
+        if len(seen) > 2 * (number - 1):
+            raise KeyboardInterrupt
+        return original(self)
+
+    seen, original = [], skrnd._distillation.Training.run_epoch
+    monkeypatch.setattr(skrnd._distillation.Training, "run_epoch", run_epoch)
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+@pytest.mark.parametrize("random_state", [0, "instance"])
+def test_a_fit_goes_on_and_ends_where_it_would_have(
+    number, random_state, images, tmp_path, monkeypatch
+):
+    def state():
+        return np.random.RandomState(3) if random_state == "instance" else random_state
+
+    path = tmp_path / "checkpoint"
+    expected = SVDRNDDetector(max_epochs=4, random_state=state()).fit(images)
+    detector = SVDRNDDetector(max_epochs=4, random_state=state(), checkpoint=path)
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(number, patch)
+        with pytest.raises(KeyboardInterrupt):
+            detector.fit(images)
+    assert path.exists()
+    assert not hasattr(detector, "offset_")
+    detector.fit(images)
+    np.testing.assert_array_equal(detector.score_samples(images), expected.score_samples(images))
+    assert detector.loss_curve_ == expected.loss_curve_
+    assert detector.offset_ == expected.offset_
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_seed_it_is_the_same_fit_that_goes_on(images, tmp_path, monkeypatch):
+    """The rows held out, above all, stay the same."""
+    detector = SVDRNDDetector(max_epochs=3, checkpoint=str(tmp_path / "checkpoint"), verbose=1)
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(3, patch)
+        with pytest.raises(KeyboardInterrupt):
+            detector.fit(images)
+    content = (tmp_path / "checkpoint").read_bytes()
+    first = detector.fit(images).score_samples(images)
+    (tmp_path / "checkpoint").write_bytes(content)
+    np.testing.assert_array_equal(detector.fit(images).score_samples(images), first)
+
+
+@pytest.fixture
+def left(images, tmp_path, monkeypatch):
+    """The path of a checkpoint that an interrupted fit has left."""
+    path = tmp_path / "checkpoint"
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(2, patch)
+        with pytest.raises(KeyboardInterrupt):
+            SVDRNDDetector(checkpoint=path, **PARAMS).fit(images)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        ({"k": 4}, "differed in k"),
+        ({"max_epochs": 5}, "differed in max_epochs"),
+        ({"blur": "svd", "batch_size": 8}, "differed in batch_size, blur"),
+    ],
+)
+def test_the_checkpoint_of_another_fit_is_refused(params, match, images, left):
+    before = left.read_bytes()
+    with pytest.raises(ValueError, match=rf"checkpoint='.*checkpoint' is of another fit.*{match}"):
+        SVDRNDDetector(checkpoint=left, **PARAMS).set_params(**params).fit(images)
+    with pytest.raises(ValueError, match="differed in mean, scale"):
+        SVDRNDDetector(checkpoint=left, **PARAMS).fit(2 * images + 1)
+    with pytest.raises(ValueError, match=r"differed in .*rows"):
+        SVDRNDDetector(checkpoint=left, **PARAMS).fit(images[:50])
+    assert left.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing of the kind", "truncated"])
+def test_what_is_no_checkpoint_is_refused(content, images, left):
+    content = left.read_bytes()[:-100] if content == "truncated" else content
+    left.write_bytes(content)
+    with pytest.raises(ValueError, match="is a file that holds no checkpoint"):
+        SVDRNDDetector(checkpoint=left, **PARAMS).fit(images)
+    assert left.read_bytes() == content
+
+
+def test_no_folder_for_the_checkpoint(images, tmp_path):
+    with pytest.raises(ValueError, match="is in a folder that does not exist"):
+        SVDRNDDetector(checkpoint=tmp_path / "nowhere" / "checkpoint", **PARAMS).fit(images)
+
+
+def test_a_full_disk_is_warned_of_and_leaves_the_checkpoint_before(images, tmp_path, monkeypatch):
+    def fails_later(descriptor):
+        written.append(path.read_bytes() if path.exists() else None)
+        if len(written) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    path, written = tmp_path / "checkpoint", []
+    expected = SVDRNDDetector(**PARAMS).fit(images).score_samples(images)
+    detector = SVDRNDDetector(checkpoint=path, **PARAMS)
+    monkeypatch.setattr(os, "fsync", fails_later)
+    with pytest.warns(RuntimeWarning, match=r"could not be written: .*No space left.* goes on"):
+        detector.fit(images)
+    assert written[2] == written[3] != written[1]
+    np.testing.assert_array_equal(detector.score_samples(images), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
+def test_a_killed_process_is_taken_over_by_another(how, images, tmp_path):
+    script = """
+        import sys
+        import numpy as np
+        from skrnd import SVDRNDDetector
+        X = np.load("X.npy")
+        path = sys.argv[1] if len(sys.argv) > 1 else None
+        detector = SVDRNDDetector(max_epochs=60, random_state=0, checkpoint=path).fit(X)
+        np.savez("done", scores=detector.score_samples(X), loss=detector.loss_curve_)
+    """
+    np.save(tmp_path / "X.npy", images)
+    (tmp_path / "fit.py").write_text(textwrap.dedent(script))
+
+    def start(*arguments):
+        return subprocess.Popen([sys.executable, "fit.py", *arguments], cwd=tmp_path)
+
+    def done():
+        with np.load(tmp_path / "done.npz") as file:
+            return dict(file)
+
+    assert start().wait(120) == 0
+    expected = done()
+    (tmp_path / "done.npz").unlink()
+    n_kills = 0
+    while not (tmp_path / "done.npz").exists():
+        process = start("checkpoint")
+        before = (tmp_path / "checkpoint").stat().st_mtime_ns if n_kills else 0
+        # Let it come a few epochs further, twice, and then to its end.
+        while process.poll() is None and n_kills < 2:
+            time.sleep(0.01)
+            checkpoint = tmp_path / "checkpoint"
+            if checkpoint.exists() and checkpoint.stat().st_mtime_ns > before:
+                time.sleep(0.1)
+                process.send_signal(getattr(signal, how))
+                n_kills += process.wait(120) != 0
+                break
+        assert process.wait(120) in (0, -signal.SIGKILL, -signal.SIGTERM)
+    assert n_kills > 0
+    for name, value in done().items():
+        np.testing.assert_array_equal(value, expected[name])
+    assert not (tmp_path / "checkpoint").exists()

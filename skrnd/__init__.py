@@ -1,6 +1,6 @@
 """Novelty detection for images, for people who live in scikit-learn."""
 
-from . import base, blur, datasets, geometry, metrics, model_selection, persistence
+from . import base, blur, datasets, export, geometry, metrics, model_selection, persistence
 from ._detector import SVDRNDDetector
 from ._threshold import CalibrationWarning
 
@@ -11,6 +11,7 @@ __all__ = [
     "base",
     "blur",
     "datasets",
+    "export",
     "geometry",
     "metrics",
     "model_selection",

@@ -52,7 +52,7 @@ _ROWS_SEEN = 20_000
 _MANY_ROWS = 8_000
 # Standard deviations from the mean beyond which all values are equally novel;
 # the square of an output still has room in float32.
-_FARTHEST = 1e6
+FARTHEST = 1e6
 
 
 class SVDRNDDetector(OutlierMixin, BaseEstimator):
@@ -559,7 +559,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         )
         for batch, values in self._batches(X, rows):
             standardised = torch.from_numpy(values).sub_(mean).div_(scale)
-            yield batch, standardised.clamp_(-_FARTHEST, _FARTHEST).float()
+            yield batch, standardised.clamp_(-FARTHEST, FARTHEST).float()
 
     def _standardise(self, X: np.ndarray, rows: np.ndarray, out: torch.Tensor) -> None:
         for batch, inputs in self._inputs(X, rows):

@@ -43,7 +43,8 @@ class ImageLayout:
 
     def to_nchw(self, X: Any) -> Any:
         """View rows of X, a numpy array or torch tensor, as (n, C, H, W)."""
-        images = X.reshape((len(X), *self.image_shape))
+        # Not len(X), of which torch's export would make a constant.
+        images = X.reshape((X.shape[0], *self.image_shape))
         if len(self.image_shape) == 2:
             return images[:, None]
         return images.swapaxes(2, 3).swapaxes(1, 2) if self.channels_last else images

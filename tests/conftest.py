@@ -1,10 +1,16 @@
 """Shared fixtures."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
+
+# Workers that run side by side have a core each.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
 
 # How long an example takes says nothing on a machine that does other work too.
 settings.register_profile("untimed", deadline=None)

@@ -1,0 +1,124 @@
+"""Take a fitted detector to where neither this package nor torch is."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from ._backend import own_torch_state
+from ._detector import FARTHEST, SVDRNDDetector
+
+__all__ = ["to_onnx"]
+
+
+class _Verdict(nn.Module):
+    """Everything between an image and its verdict as one module."""
+
+    def __init__(self, detector: SVDRNDDetector) -> None:
+        super().__init__()
+        self.pairs = nn.ModuleList(detector._pairs)
+        self.layout = detector._layout
+        per_channel = (-1,) + (1,) * (len(detector.input_shape_) - 1)
+        self.register_buffer("mean", torch.tensor(detector.mean_).reshape(per_channel))
+        self.register_buffer("scale", torch.tensor(detector.scale_).reshape(per_channel))
+        self.register_buffer("units", torch.tensor(detector._units))
+        self.register_buffer("offset", torch.tensor(detector.offset_, dtype=torch.float64))
+
+    def forward(self, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        values = X.to(torch.float64)
+        if self.layout is not None:
+            values = self.layout.to_nchw(values)
+        inputs = ((values - self.mean) / self.scale).clamp(-FARTHEST, FARTHEST).to(torch.float32)
+        novelties = torch.cat([pair(inputs) for pair in self.pairs], dim=1)
+        scores = -(novelties / self.units).amax(1)
+        return scores, torch.where(scores >= self.offset, 1, -1)
+
+
+def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
+    """Write a fitted detector as one ONNX graph: images in, scores and labels out.
+
+    Standardisation and threshold are part of the graph, so that a runtime for ONNX is
+    all it takes to use it.
+
+    Parameters
+    ----------
+    detector : SVDRNDDetector
+        Fitted, on any device. It is not changed.
+    path : str or path-like
+        Where to write. An existing file is replaced.
+
+    Raises
+    ------
+    NotFittedError
+        If the detector is not fitted.
+    ImportError
+        Without onnx and onnxscript; ``pip install "skrnd[onnx]"`` brings them.
+
+    Notes
+    -----
+    The input is called ``X``: float32, of the shape that `fit` was given, with any
+    number of rows. The outputs are ``score``, float64, which is `score_samples`, and
+    ``label``, int64, 1 for normal and -1 for novel, which is `predict`. They agree
+    with the detector's own to about 1e-6; a row that sits on the threshold to that
+    precision may get the other label.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrnd import SVDRNDDetector
+    >>> from skrnd.export import to_onnx
+    >>> X = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32)
+    >>> detector = SVDRNDDetector(random_state=0).fit(X)
+    >>> to_onnx(detector, "detector.onnx")  # doctest: +SKIP
+    >>> import onnxruntime  # doctest: +SKIP
+    >>> session = onnxruntime.InferenceSession("detector.onnx")  # doctest: +SKIP
+    >>> score, label = session.run(None, {"X": X})  # doctest: +SKIP
+    """
+    check_is_fitted(detector)
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f'to_onnx needs {" and ".join(missing)}: pip install "skrnd[onnx]"')
+    with own_torch_state(), _quiet("torch.onnx"), warnings.catch_warnings():
+        # What torch's exporter says of itself.
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
+        # On the CPU and by themselves: the export touches the modules that it traces.
+        verdict = _Verdict(_on_the_cpu(detector)).eval()
+        # Two rows, for a graph of one would be one for one row only.
+        example = torch.zeros(2, *detector.sample_shape_, dtype=torch.float32)
+        program = torch.onnx.export(
+            verdict,
+            (example,),
+            dynamo=True,
+            input_names=["X"],
+            output_names=["score", "label"],
+            dynamic_shapes=({0: torch.export.Dim("n_rows")},),
+            verbose=False,
+        )
+        program.save(os.fspath(path))
+
+
+def _on_the_cpu(detector: SVDRNDDetector) -> SVDRNDDetector:
+    copy = object.__new__(type(detector))
+    copy.__setstate__({**detector.__getstate__(), "device": "cpu"})
+    return copy
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep what a library logs as it works, errors aside, to itself."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,53 @@
+"""Graphs for other runtimes."""
+
+import importlib.util
+
+import numpy as np
+import onnxruntime
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from skrnd import SVDRNDDetector
+from skrnd.export import to_onnx
+
+QUICK = {"max_epochs": 1, "random_state": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "params"),
+    [
+        ((4,), {}),
+        ((8, 8, 3), {}),
+        ((64,), {"image_shape": (8, 8), "blur": "svd", "n_estimators": 2, "contamination": 0.1}),
+    ],
+    ids=["rows", "images", "flat images"],
+)
+def test_a_graph_gives_the_same_verdicts(shape, params, tmp_path, rng):
+    X = (50 + 20 * rng.normal(size=(60, *shape))).astype(np.float32)
+    detector = SVDRNDDetector(**QUICK, **params).fit(X)
+    X[::3] *= 3
+    expected = detector.score_samples(X)
+    to_onnx(detector, tmp_path / "detector.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["detector.onnx"]
+    session = onnxruntime.InferenceSession(tmp_path / "detector.onnx")
+    for n in (1, 2, 7, 60):
+        score, label = session.run(None, {"X": X[:n]})
+        np.testing.assert_allclose(score, expected[:n], rtol=1e-5)
+        clear = np.abs(expected[:n] / detector.offset_ - 1) > 1e-4
+        np.testing.assert_array_equal(label[clear], detector.predict(X[:n])[clear])
+        assert (score.dtype, label.dtype) == (np.float64, np.int64)
+    # The detector itself is as it was.
+    np.testing.assert_array_equal(detector.score_samples(X), expected)
+
+
+def test_only_fitted_detectors(tmp_path):
+    with pytest.raises(NotFittedError):
+        to_onnx(SVDRNDDetector(), tmp_path / "detector.onnx")
+
+
+def test_without_onnx(monkeypatch, tmp_path, rng):
+    detector = SVDRNDDetector(n_estimators=1, **QUICK).fit(rng.normal(size=(50, 3)))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"needs onnx and onnxscript: pip install \"skrnd\[onnx"):
+        to_onnx(detector, tmp_path / "detector.onnx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +70,15 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
 def widest_float(device: torch.device) -> torch.dtype:
     """float64, or float32 on MPS, which has no wider type."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def total_memory(device: torch.device) -> int | None:
+    """Bytes of all the memory of a device, used or not; None where that is not told."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if device.type == "cpu" and hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return None
 
 
 def side_by_side(calls: Sequence[Callable[[], _T]], device: torch.device) -> list[_T]:

@@ -19,13 +19,13 @@ from sklearn.utils import check_random_state, check_scalar, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._backend import own_torch_state, resolve_device, resolve_precision
+from ._backend import own_torch_state, resolve_device, resolve_precision, total_memory
 from ._checkpoint import Checkpoint, identity_of
 from ._copies import BLURS, apply_blur, make_blurs
 from ._distillation import Training, answer, batch_rows, distil, load_pair
 from ._distributed import Ranks
 from ._logging import logger, verbosity
-from ._networks import NetworkFactory, build_networks, check_network
+from ._networks import NetworkFactory, build_networks, check_memory, check_network
 from ._storage import Storage, working_bytes
 from ._strength import MAX_IMAGES
 from ._threshold import (
@@ -395,6 +395,16 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         self._layout = layout
         self.input_shape_ = self.sample_shape_ if layout is None else layout.chw
         check_network(self.network, self.input_shape_)
+        n_train = len(train) * ranks.size
+        self.n_estimators_ = self._resolve_n_estimators(n_train)
+        check_memory(
+            self.network,
+            self.input_shape_,
+            n_targets=1,
+            n_members=self.n_estimators_,
+            batch_size=min(self.batch_size, n_train),
+            available=total_memory(device),
+        )
         self._learn_scale(X, train, ranks)
         storage = Storage(working_bytes(1 / 2))
         originals = storage.empty((len(train), *self.input_shape_))
@@ -411,8 +421,6 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         for blur in self.blurs_:
             copies.append(storage.empty(originals.shape))
             apply_blur(blur, originals.numpy(), out=copies[-1].numpy())
-        n_train = len(train) * ranks.size
-        self.n_estimators_ = self._resolve_n_estimators(n_train)
         max_epochs = self._resolve_max_epochs(n_train)
         trainings = [
             self._prepare(

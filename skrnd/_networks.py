@@ -268,6 +268,62 @@ def check_network(network: str | NetworkFactory, input_shape: tuple[int, ...]) -
         )
 
 
+def check_memory(
+    network: str | NetworkFactory,
+    input_shape: tuple[int, ...],
+    *,
+    n_targets: int,
+    n_members: int,
+    batch_size: int,
+    available: int | None,
+) -> None:
+    """Refuse networks, or batches, that a device has no room for, before any is taken.
+
+    Parameters
+    ----------
+    available : int or None
+        Bytes of all the memory there is, None if that is not known. Of networks that a
+        callable returns nothing is known either.
+
+    Raises
+    ------
+    ValueError
+        If the weights or one batch take more.
+    """
+    if callable(network) or available is None:
+        return
+    predictor, targets = outline_networks(network, input_shape, n_targets, n_members=1)
+    n_trained, n_frozen = (
+        sum(weight.numel() for weight in part.parameters()) for part in (predictor, targets)
+    )
+    # Adam keeps a gradient and two moments of each weight.
+    n_bytes = 4 * n_members * (4 * n_trained + n_frozen)
+    if n_bytes > available:
+        raise ValueError(
+            f"n_estimators={n_members} networks take about {n_bytes / 1e9:,.0f} GB to train, and "
+            f"there are {available / 1e9:,.0f} GB in all; average fewer."
+        )
+    n_bytes = 4 * n_members * min(batch_size, 10**9) * _n_activations(predictor, input_shape)
+    if n_bytes > available:
+        size = " x ".join(map(str, input_shape))
+        raise ValueError(
+            f"batch_size={batch_size} rows of {size} values take about {n_bytes / 1e9:,.0f} GB to "
+            f"train on, and there are {available / 1e9:,.0f} GB in all; make batch_size or the "
+            "images smaller."
+        )
+
+
+def _n_activations(outlined: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Values that the layers of a network without values would make of one input."""
+    counts = []
+    for module in outlined.modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda module, args, out: counts.append(out.numel()))
+    with torch.no_grad():
+        outlined.eval()(torch.empty(1, *input_shape, device="meta"))
+    return sum(counts)
+
+
 def build_networks(
     network: str | NetworkFactory,
     input_shape: tuple[int, ...],

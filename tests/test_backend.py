@@ -1,6 +1,7 @@
 """Device, precision and seeds."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from skrnd._backend import (
     own_torch_state,
     resolve_device,
     resolve_precision,
+    total_memory,
     widest_float,
 )
 
@@ -67,6 +69,15 @@ def test_auto_precision_follows_the_gpu(monkeypatch, capability, expected):
 
 def test_auto_precision_elsewhere_is_float32():
     assert resolve_precision("auto", torch.device("mps")) == torch.float32
+
+
+def test_total_memory(monkeypatch):
+    assert total_memory(torch.device("mps")) is None
+    assert total_memory(torch.device("cpu")) > 10**8
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=80)
+    )
+    assert total_memory(torch.device("cuda")) == 80
 
 
 def test_widest_float():

@@ -12,9 +12,12 @@ from skrnd._networks import (
     Ensemble,
     ParallelMLP,
     ResidualBlock,
+    _n_activations,
     build_networks,
+    check_memory,
     check_network,
     fold_norms,
+    outline_networks,
 )
 
 
@@ -272,3 +275,40 @@ def test_inputs_that_a_network_is_not_made_for(network, input_shape, match):
 )
 def test_the_smallest_inputs(network, input_shape):
     check_network(network, input_shape)
+
+
+@pytest.mark.parametrize(
+    ("network", "input_shape", "options", "match"),
+    [
+        ("auto", (3, 32, 32), {"n_members": 10**6}, "n_estimators=1000000 networks take"),
+        ("auto", (5,), {"n_members": 10**7}, "n_estimators=10000000 networks take"),
+        ("auto", (10**9,), {}, "n_estimators=1 networks take about 2,560"),
+        ("auto", (3, 10_000, 10_000), {}, r"batch_size=32 rows of 3 x 10000 x 10000 values"),
+        ("resnet34", (3, 32, 32), {"n_members": 100}, "n_estimators=100"),
+        ("auto", (3, 32, 32), {"batch_size": 10**12}, "batch_size=1000000000000"),
+    ],
+)
+def test_what_has_no_room_is_refused_before_it_is_made(network, input_shape, options, match):
+    defaults = {"n_targets": 1, "n_members": 1, "batch_size": 32, "available": 24 * 10**9}
+    with pytest.raises(ValueError, match=match):
+        check_memory(network, input_shape, **defaults | options)
+    check_memory(network, input_shape, **defaults | options | {"available": None})
+    check_memory(lambda input_shape: None, input_shape, **defaults | options)
+
+
+@pytest.mark.parametrize("input_shape", [(5,), (1, 8, 8), (3, 32, 32), (3, 256, 256), (100_000,)])
+def test_what_is_usual_has_room(input_shape):
+    check_memory("auto", input_shape, n_targets=1, n_members=2, batch_size=32, available=24 * 10**9)
+
+
+def test_the_memory_of_weights_and_layers_is_counted_right():
+    """A perceptron of 2 x 128 on 10 features, and a target of 1 x 128, with 64 outputs each."""
+    n_trained = 11 * 128 + 129 * 128 + 129 * 64
+    n_frozen = 11 * 128 + 129 * 64
+    options = {"n_targets": 1, "n_members": 3, "batch_size": 1}
+    n_bytes = 4 * 3 * (4 * n_trained + n_frozen)
+    check_memory("auto", (10,), available=n_bytes, **options)
+    with pytest.raises(ValueError, match="n_estimators=3"):
+        check_memory("auto", (10,), available=n_bytes - 1, **options)
+    predictor, _ = outline_networks("auto", (10,), n_targets=1, n_members=1)
+    assert _n_activations(predictor, (10,)) == 128 + 128 + 64

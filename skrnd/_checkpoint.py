@@ -6,11 +6,14 @@ import io
 import os
 import pickle
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from ._distillation import Training
 from ._storage import write_whole
 
 # Parameters that change nothing about what is learned.
@@ -41,7 +44,8 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike[str] | None, *, is_writer: bool) -> None:
         self._path = None if path is None else Path(path)
         self._is_writer = is_writer
-        self._identity: Any = None
+        self._identity: dict[str, str] = {}
+        self._beginning: tuple[Any, ...] = ()
         self.state: dict[str, Any] | None = None
         if self._path is not None and not self._path.parent.is_dir():
             raise ValueError(f"checkpoint={str(path)!r} is in a folder that does not exist.")
@@ -73,12 +77,34 @@ class Checkpoint:
                 f"{', '.join(differing)}. Remove it, or choose another path."
             )
 
-    def write(self, **state: Any) -> None:
+    def begin(self, random_state: np.random.RandomState) -> None:
+        """Let a generator begin as the interrupted fit's did, and remember how it begins."""
+        if self.state is not None:
+            name, key, *rest = self.state["random_state"]
+            random_state.set_state((name, key.numpy().astype(np.uint32), *rest))
+        name, key, *rest = random_state.get_state()
+        self._beginning = (name, torch.from_numpy(key.astype(np.int64)), *rest)
+
+    def resume(self, trainings: Sequence[Training]) -> list[float]:
+        """Bring trainings to where those of the interrupted fit were; returns the losses so far."""
+        if self.state is None:
+            return []
+        for training, state in zip(trainings, self.state["trainings"], strict=True):
+            training.load_state_dict(state)
+        return self.state["loss_curve"]
+
+    def write(self, trainings: Sequence[Training], loss_curve: list[float]) -> None:
         """Keep the state of the fit; a disk that fails is warned of and stops nothing."""
         if self._path is None or not self._is_writer:
             return
+        state = {
+            "identity": self._identity,
+            "random_state": self._beginning,
+            "loss_curve": loss_curve,
+            "trainings": [training.state_dict() for training in trainings],
+        }
         content = io.BytesIO()
-        torch.save({"identity": self._identity, **state}, content)
+        torch.save(state, content)
         try:
             write_whole(self._path, content.getvalue())
         except OSError as error:

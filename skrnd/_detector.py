@@ -362,11 +362,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         )
         ranks = Ranks()
         checkpoint = Checkpoint(self.checkpoint, is_writer=ranks.own == 0)
-        if checkpoint.state is not None:
-            name, key, *rest = checkpoint.state["random_state"]
-            random_state.set_state((name, key.numpy().astype(np.uint32), *rest))
-        name, key, *rest = random_state.get_state()
-        drawn_from = (name, torch.from_numpy(key.astype(np.int64)), *rest)
+        checkpoint.begin(random_state)
         if ranks.size > 1:
             (seed, *_) = ranks.gather(random_state.randint(np.iinfo(np.int32).max))
             random_state = np.random.RandomState(seed)
@@ -377,26 +373,12 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         plain = layout is None and self.precision == "auto"
         precision = resolve_precision("float32" if plain else self.precision, device)
 
-        if self.contamination == "auto":
-            train, held_out = train_test_split(
-                normal, test_size=self.validation_fraction, random_state=random_state
-            )
-        else:
-            train = held_out = normal
-        judged = np.sort(random_state.permutation(held_out)[:MAX_IMAGES])
-        if min(len(train), len(held_out)) < ranks.size:
-            raise ValueError(
-                f"n_samples = {len(normal)} normal rows are too few for {ranks.size} processes, "
-                "each of which needs one to train on and one to set the threshold."
-            )
-        # In the order in which they lie in a file.
-        train, held_out = ranks.share(np.sort(train)), np.sort(held_out)[ranks.own :: ranks.size]
-
+        train, held_out, judged = self._split(normal, random_state, ranks)
+        n_train = len(train) * ranks.size
         self._layout = layout
         self.input_shape_ = self.sample_shape_ if layout is None else layout.chw
-        check_network(self.network, self.input_shape_)
-        n_train = len(train) * ranks.size
         self.n_estimators_ = self._resolve_n_estimators(n_train)
+        check_network(self.network, self.input_shape_)
         check_memory(
             self.network,
             self.input_shape_,
@@ -406,35 +388,6 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             available=total_memory(device),
         )
         self._learn_scale(X, train, ranks)
-        storage = Storage(working_bytes(1 / 2))
-        originals = storage.empty((len(train), *self.input_shape_))
-        self._standardise(X, train, out=originals)
-        # Plain rows have nothing to blur.
-        self.blurs_, groups, self.k_ = [], [[]], None
-        if layout is not None:
-            sample = torch.empty(len(judged), *self.input_shape_)
-            self._standardise(X, judged, out=sample)
-            self.blurs_, groups, self.k_ = make_blurs(
-                self.k, self.blur, self.geometry, originals.numpy(), sample.numpy()
-            )
-        copies = []
-        for blur in self.blurs_:
-            copies.append(storage.empty(originals.shape))
-            apply_blur(blur, originals.numpy(), out=copies[-1].numpy())
-        max_epochs = self._resolve_max_epochs(n_train)
-        trainings = [
-            self._prepare(
-                [originals, *(copies[i] for i in group)],
-                storage=storage,
-                device=device,
-                precision=precision,
-                max_epochs=max_epochs,
-                generator=generator,
-                ranks=ranks,
-            )
-            for group in groups
-        ]
-
         checkpoint.belongs_to(
             identity_of(
                 self.get_params(deep=False),
@@ -445,27 +398,31 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
                 arithmetic=precision,
             )
         )
-        behind: list[float] = []
-        if checkpoint.state is not None:
-            behind = checkpoint.state["loss_curve"]
-            for training, state in zip(trainings, checkpoint.state["trainings"], strict=True):
-                training.load_state_dict(state)
-
-        def keep(loss_curve: list[float]) -> None:
-            checkpoint.write(
-                random_state=drawn_from,
-                loss_curve=loss_curve,
-                trainings=[training.state_dict() for training in trainings],
+        storage = Storage(working_bytes(1 / 2))
+        copies, groups = self._make_copies(X, train, judged, storage)
+        max_epochs = self._resolve_max_epochs(n_train)
+        trainings = [
+            self._prepare(
+                [copies[0], *(copies[1 + i] for i in group)],
+                storage=storage,
+                device=device,
+                precision=precision,
+                max_epochs=max_epochs,
+                generator=generator,
+                ranks=ranks,
             )
+            for group in groups
+        ]
 
         def on_epoch(loss_curve: list[float]) -> None:
             logger.info("epoch %d of %d: loss %.4f", len(loss_curve), max_epochs, loss_curve[-1])
-            keep(loss_curve)
+            checkpoint.write(trainings, loss_curve)
 
         with verbosity(self.verbose):
+            behind = checkpoint.resume(trainings)
             if behind:
                 logger.info("going on after epoch %d", len(behind))
-            keep(behind)
+            checkpoint.write(trainings, behind)
             self.loss_curve_ = distil(trainings, max_epochs, on_epoch, loss_curve=behind)
         contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(groups) > 1)
         self._pairs = [
@@ -475,22 +432,49 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         self._architecture = self.network
         self.device_ = str(device)
         self.precision_ = str(precision).removeprefix("torch.")
-        novelties = np.concatenate(ranks.gather(self._novelties(X, held_out)))
-        # Several judgements are compared by what each of them alone would call novel.
-        self._units = np.ones(1) if novelties.shape[1] == 1 else self._alarm_levels(novelties)
-        scores = self._scores(novelties)
-        self.offset_ = self._threshold(scores)
-        self.calibration_scores_ = np.sort(scores) if self.contamination == "auto" else None
-        if self.contamination == "auto" and len(scores) < fewest_rows(_FALSE_ALARM_RATE):
-            warnings.warn(
-                f"{len(scores)} rows are held out to set the threshold; fewer than "
-                f"{fewest_rows(_FALSE_ALARM_RATE)} cannot keep false alarms at "
-                f"{_FALSE_ALARM_RATE:.0%}, and it is their lowest score. Pass more rows or a "
-                "larger validation_fraction, or call calibrate.",
-                CalibrationWarning,
-                stacklevel=4,
-            )
+        self._set_threshold(np.concatenate(ranks.gather(self._novelties(X, held_out))))
         checkpoint.remove()
+
+    def _split(
+        self, normal: np.ndarray, random_state: np.random.RandomState, ranks: Ranks
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows to train on and rows to set the threshold, of this process, and some for `k`.
+
+        In the order in which they lie in a file.
+        """
+        train = held_out = normal
+        if self.contamination == "auto":
+            train, held_out = train_test_split(
+                normal, test_size=self.validation_fraction, random_state=random_state
+            )
+        if min(len(train), len(held_out)) < ranks.size:
+            raise ValueError(
+                f"n_samples = {len(normal)} normal rows are too few for {ranks.size} processes, "
+                "each of which needs one to train on and one to set the threshold."
+            )
+        judged = random_state.permutation(held_out)[:MAX_IMAGES]
+        own = np.sort(held_out)[ranks.own :: ranks.size]
+        return ranks.share(np.sort(train)), own, np.sort(judged)
+
+    def _make_copies(
+        self, X: Any, train: np.ndarray, judged: np.ndarray, storage: Storage
+    ) -> tuple[list[torch.Tensor], list[list[int]]]:
+        """The standardised rows and their copies; which copies each predictor learns from."""
+        originals = storage.empty((len(train), *self.input_shape_))
+        self._standardise(X, train, out=originals)
+        # Plain rows have nothing to blur.
+        self.blurs_, groups, self.k_ = [], [[]], None
+        if self._layout is not None:
+            sample = torch.empty(len(judged), *self.input_shape_)
+            self._standardise(X, judged, out=sample)
+            self.blurs_, groups, self.k_ = make_blurs(
+                self.k, self.blur, self.geometry, originals.numpy(), sample.numpy()
+            )
+        copies = [originals]
+        for blur in self.blurs_:
+            copies.append(storage.empty(originals.shape))
+            apply_blur(blur, originals.numpy(), out=copies[-1].numpy())
+        return copies, groups
 
     def _prepare(
         self,
@@ -615,6 +599,26 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     def _scores(self, novelties: np.ndarray) -> np.ndarray:
         """A row is as novel as the most surprised judgement finds it."""
         return -(novelties / self._units).max(axis=1)
+
+    def _set_threshold(self, novelties: np.ndarray) -> None:
+        """Units of the judgements, and where alarms begin, by the rows for the threshold."""
+        # Several judgements are compared by what each of them alone would call novel.
+        self._units = np.ones(1) if novelties.shape[1] == 1 else self._alarm_levels(novelties)
+        scores = self._scores(novelties)
+        self.offset_ = self._threshold(scores)
+        self.calibration_scores_ = None
+        if self.contamination != "auto":
+            return
+        self.calibration_scores_ = np.sort(scores)
+        fewest = fewest_rows(_FALSE_ALARM_RATE)
+        if len(scores) < fewest:
+            warnings.warn(
+                f"{len(scores)} rows are held out to set the threshold; fewer than {fewest} cannot "
+                f"keep false alarms at {_FALSE_ALARM_RATE:.0%}, and it is their lowest score. Pass "
+                "more rows or a larger validation_fraction, or call calibrate.",
+                CalibrationWarning,
+                stacklevel=5,
+            )
 
     def _threshold(self, scores: np.ndarray) -> float:
         """Where alarms begin, by the scores of the rows that `contamination` means."""

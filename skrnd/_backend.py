@@ -16,6 +16,8 @@ _T = TypeVar("_T")
 # Only user-supplied modules draw from torch's global generator; one at a time,
 # or two fits in two threads would take each other's numbers.
 _GLOBAL_GENERATOR_LOCK = threading.Lock()
+# Of the process that imported this; a forked one has another.
+_PID = os.getpid()
 # Values of a part of the rows, of which the cache of a core holds a few copies.
 _CACHED_VALUES = 2**17
 
@@ -129,8 +131,27 @@ def own_torch_state() -> Iterator[None]:
         torch.enable_grad(),
         torch.device("cpu"),
         torch.autocast("cpu", enabled=False),
+        _one_thread_if_forked(),
     ):
         yield
+
+
+@contextmanager
+def _one_thread_if_forked() -> Iterator[None]:
+    """Keep to one thread in a forked process.
+
+    The threads of OpenMP are not forked with the process that started them, and GNU's
+    waits for them for ever.
+    """
+    if os.getpid() == _PID:
+        yield
+        return
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 @contextmanager

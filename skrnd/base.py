@@ -11,7 +11,7 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils import gen_batches
 
-from ._backend import widest_float
+from ._backend import own_torch_state, widest_float
 from ._images import ImageLayout
 from ._validation import LAYOUT_CONSTRAINTS, unchanged_on_error, validate_rows
 
@@ -151,6 +151,7 @@ class BaseImageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
             layout = ImageLayout(tuple(X.shape[1:]), row, channels_last=False)
         return X, layout
 
+    @own_torch_state()
     @torch.no_grad()
     def _transform_block(self, X: Any, layout: ImageLayout, work: torch.dtype) -> Any:
         images = layout.to_nchw(X)

@@ -1,7 +1,9 @@
 """The detector."""
 
 import contextlib
+import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import dask.array
 import distributed
@@ -689,6 +691,53 @@ def test_verbose_logs_the_loss_of_every_epoch(images, caplog, capsys):
         f"epoch 2 of 2: loss {second:.4f}",
     ]
     assert capsys.readouterr().out == ""
+
+
+@pytest.fixture(scope="module")
+def served():
+    """A fitted detector, images, and their scores."""
+    X = np.random.default_rng(0).normal(size=(50, 3, 16, 16)).astype(np.float32)
+    detector = SVDRNDDetector(**QUICK).fit(X)
+    return detector, X, detector.score_samples(X)
+
+
+def test_threads_score_as_one_does(served):
+    detector, X, expected = served
+    with ThreadPoolExecutor(16) as pool:
+        for scores in pool.map(lambda _: detector.score_samples(X), range(64)):
+            np.testing.assert_array_equal(scores, expected)
+
+
+def test_fits_in_threads_are_those_alone(served):
+    _, X, expected = served
+    with ThreadPoolExecutor(4) as pool:
+        fits = [pool.submit(SVDRNDDetector(**QUICK).fit, X) for _ in range(4)]
+        for fit in fits:
+            np.testing.assert_array_equal(fit.result().score_samples(X), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_worker_processes_score_the_same(served, method):
+    detector, X, expected = served
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        for future in [pool.submit(detector.score_samples, X) for _ in range(3)]:
+            np.testing.assert_allclose(future.result(timeout=120), expected, rtol=1e-6)
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_fits_and_blurs(served):
+    """OpenMP's threads, which this process has long started, are not forked with it."""
+    _, X, expected = served
+    torch.ones(10**6).sum()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+        blurred = pool.submit(SVDBlur(4).fit_transform, X).result(timeout=60)
+        fitted = pool.submit(SVDRNDDetector(**QUICK).fit, X).result(timeout=120)
+    np.testing.assert_allclose(blurred, SVDBlur(4).fit_transform(X), atol=1e-5)
+    np.testing.assert_allclose(fitted.score_samples(X), expected, rtol=0.05)
 
 
 # -- bad input -----------------------------------------------------------------------

@@ -214,7 +214,10 @@ def main():
     for question in options.questions:
         of_question = [r for r in records if r["cell"]["question"] == question]
         text += f"## {question}\n\n{table(of_question)}\n"
-    path.write_text(text + provenance(records, "python benchmarks/bench_questions.py"))
+    command = "python benchmarks/bench_questions.py"
+    if options.seeds != parser.get_default("seeds"):
+        command += f" --seeds {' '.join(map(str, options.seeds))}"
+    path.write_text(text + provenance(records, command))
     print(path.read_text())
 
 

@@ -131,6 +131,9 @@ def main():
         "fit, ms an image",
         "score, ms an image",
     ]
+    command = "python benchmarks/bench_memory.py"
+    if options.numbers != parser.get_default("numbers"):
+        command += f" --numbers {' '.join(map(str, options.numbers))}"
     path = DOCS / "benchmark_memory.md"
     path.write_text(
         "# Memory\n\n"
@@ -141,7 +144,7 @@ def main():
         "(512 MiB by default) live in a temporary file.\n\n"
         + markdown_table(header, rows)
         + "\n"
-        + provenance([stamp()], "python benchmarks/bench_memory.py")
+        + provenance([stamp()], command)
     )
     print(path.read_text())
     largest = max(float(row[3]) for row in rows)

@@ -107,16 +107,21 @@ def side_by_side(calls: Sequence[Callable[[], _T]], device: torch.device) -> lis
         torch.set_num_threads(n_threads)
 
 
-def in_parts(function: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+def in_parts(
+    function: Callable[..., tuple[torch.Tensor, ...]], *stacks: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
     """Apply a function of single rows part by part, and on a CPU by all its cores.
 
     For what torch computes row by row on one core, as LAPACK on small matrices. A
-    part fits into the cache of a core.
+    part of the first stack fits into the cache of a core.
     """
-    if rows.device.type != "cpu":
-        return function(rows)
-    parts = rows.split(max(1, _CACHED_VALUES // max(1, rows[:1].numel())))
-    return torch.cat(side_by_side([partial(function, part) for part in parts], rows.device))
+    first = stacks[0]
+    if first.device.type != "cpu":
+        return function(*stacks)
+    n_rows = max(1, _CACHED_VALUES // max(1, first[:1].numel()))
+    parts = zip(*(stack.split(n_rows) for stack in stacks), strict=True)
+    made = side_by_side([partial(function, *part) for part in parts], first.device)
+    return tuple(map(torch.cat, zip(*made, strict=True)))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from ._distillation import Training
 from ._storage import write_whole
 
 # Parameters that change nothing about what is learned.
-_INDIFFERENT = {"checkpoint", "device", "random_state", "verbose"}
+_INDIFFERENT = {"checkpoint", "device", "memory", "random_state", "verbose"}
 
 
 class Checkpoint:

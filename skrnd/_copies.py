@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import Memory
 from sklearn.base import clone
 from sklearn.utils import gen_batches
 
 from ._storage import working_bytes
-from ._strength import choose_strength
+from ._strength import choose_strength, sample_size
 from .base import BaseImageTransformer
-from .blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
+from .blur import (
+    DCTBlur,
+    GaussianBlur,
+    SpectrumTransformer,
+    SVDBlur,
+    SVDSharpen,
+    SVDSoften,
+    decompose,
+    transform_decomposed,
+)
 
 
 class _Kind(NamedTuple):
@@ -54,7 +64,12 @@ _SHARPENED = _Kind(SVDSharpen, _larger_counts, 0.63)
 
 
 def make_blurs(
-    k: Any, blur: Any, geometry: Any, images: np.ndarray, held_out: np.ndarray
+    k: Any,
+    blur: Any,
+    geometry: Any,
+    images: np.ndarray,
+    held_out: np.ndarray,
+    memory: Memory,
 ) -> tuple[list[Any], list[list[int]], Any]:
     """Turn the parameters of the detector into one transformer for each copy.
 
@@ -71,6 +86,8 @@ def make_blurs(
         Standardised training images.
     held_out : ndarray of shape (m, C, H, W)
         Normal images by which strengths that are not given are chosen.
+    memory : joblib.Memory
+        Keeps what other choices can use.
 
     Returns
     -------
@@ -91,6 +108,7 @@ def make_blurs(
     named = _as_list(blur)
     if None in named:
         raise ValueError(f"blur={blur!r} lists None; the unblurred images are always trained on.")
+    sample = Images(held_out[: sample_size(held_out.shape[1:])], memory)
     first: list[Any] = []
     second: list[Any] = []
     used: list[Any] = []
@@ -99,10 +117,10 @@ def make_blurs(
         if isinstance(one, str):
             kind = _named_blur(one)
             if is_auto:
-                strengths = [_chosen(kind, held_out)]
+                strengths = [_chosen(kind, sample)]
             first += [kind.make(strength) for strength in strengths]
             if one == "two-sided":
-                sharpened = SVDSharpen(_chosen(_SHARPENED, held_out))
+                sharpened = SVDSharpen(_chosen(_SHARPENED, sample))
                 second += [*map(SVDSoften, strengths), sharpened]
         # k is the strength of blurs; their opposite keeps its own.
         elif not is_auto and "k" in _params(one) and not isinstance(one, SVDSharpen):
@@ -134,42 +152,80 @@ def make_blurs(
     return blurs, groups, used[0] if used else None
 
 
-def apply_blur(blur: Any, images: np.ndarray, out: np.ndarray) -> None:
-    """Make one copy of the training images, block by block.
+class Images:
+    """Standardised images, decomposed once for all the copies that need that.
 
     Parameters
     ----------
-    blur : transformer
+    values : ndarray of shape (n, C, H, W)
+        float32.
+    memory : joblib.Memory
+        Keeps the decomposition for other fits.
+    """
+
+    def __init__(self, values: np.ndarray, memory: Memory) -> None:
+        self._values = values
+        # A transformer that works in place must not change the originals too.
+        self.values = values.view()
+        self.values.flags.writeable = False
+        self._memory = memory
+
+    @cached_property
+    def _decomposition(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._memory.cache(decompose)(self._values)
+
+    def transformed(self, transformer: Any) -> np.ndarray:
+        """What a fitted transformer makes of the images."""
+        if isinstance(transformer, SpectrumTransformer):
+            return transform_decomposed(transformer, self._values, *self._decomposition)
+        return np.asarray(transformer.transform(self.values))
+
+
+def make_copies(
+    blurs: Sequence[Any], images: np.ndarray, out: Sequence[np.ndarray], memory: Memory
+) -> None:
+    """Make the copies of the training images, block by block.
+
+    Parameters
+    ----------
+    blurs : sequence of transformers
         Fitted.
-    images, out : ndarray of shape (n, C, H, W)
-        float32; the images, and where their copy goes.
+    images : ndarray of shape (n, C, H, W)
+        float32.
+    out : sequence of ndarrays of the same shape
+        Where the copy of each blur goes.
+    memory : joblib.Memory
+        Keeps what copies of another strength can use.
 
     Raises
     ------
     ValueError
-        If the transformer changes the shape, or returns NaN or infinity.
+        If a transformer changes the shape, or returns NaN or infinity.
     """
-    # A transformer that works in place must not blur the originals too.
-    images = images.view()
-    images.flags.writeable = False
-    block_rows = max(1, working_bytes(1 / 8) // (4 * math.prod(images.shape[1:])))
+    # A decomposition takes twice the room of its images.
+    block_rows = max(1, working_bytes(1 / 16) // (4 * math.prod(images.shape[1:])))
     for rows in gen_batches(len(images), block_rows):
-        copy = np.asarray(blur.transform(images[rows]))
-        if copy.shape != images[rows].shape:
-            raise ValueError(
-                "blur and geometry must keep the shape of the images: "
-                f"{blur} made {copy.shape} of {images[rows].shape}."
-            )
-        out[rows] = copy
-        if not np.isfinite(out[rows]).all():
-            raise ValueError(f"{blur} returned NaN or infinity.")
+        block = Images(images[rows], memory)
+        for blur, copies in zip(blurs, out, strict=True):
+            made = block.transformed(blur)
+            if made.shape != block.values.shape:
+                raise ValueError(
+                    "blur and geometry must keep the shape of the images: "
+                    f"{blur} made {made.shape} of {block.values.shape}."
+                )
+            copies[rows] = made
+            if not np.isfinite(copies[rows]).all():
+                raise ValueError(f"{blur} returned NaN or infinity.")
 
 
-def _chosen(kind: _Kind, images: np.ndarray) -> float:
+def _chosen(kind: _Kind, sample: Images) -> float:
+    def copies_of(strength: float) -> np.ndarray:
+        return sample.transformed(kind.make(strength, channel_axis=1).fit(sample.values))
+
     return choose_strength(
-        partial(kind.make, channel_axis=1),
-        kind.candidates(min(images.shape[-2:])),
-        images,
+        copies_of,
+        kind.candidates(min(sample.values.shape[-2:])),
+        sample.values,
         aim_told_apart=kind.aim_told_apart,
         aim_rank=kind.aim_rank,
     )

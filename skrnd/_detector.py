@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from joblib import Memory
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import train_test_split
@@ -18,10 +19,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, check_scalar, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_memory as resolve_memory
 
 from ._backend import own_torch_state, resolve_device, resolve_precision, total_memory
 from ._checkpoint import Checkpoint, identity_of
-from ._copies import BLURS, apply_blur, make_blurs
+from ._copies import BLURS, make_blurs, make_copies
 from ._distillation import Training, answer, batch_rows, distil, load_pair
 from ._distributed import Ranks
 from ._logging import logger, verbosity
@@ -151,6 +153,11 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         or killed, call `fit` again, in this process or another, with the same
         parameters and X: it goes on from there, ends where it would have ended, to
         the bit on the same machine, and removes the file. None keeps nothing.
+    memory : str or object with the joblib.Memory interface, default=None
+        Keeps what fits on the same images have in common, for a search: the
+        decompositions of the images, whatever `k` is, and, with the same int as
+        `random_state`, what the targets say of them. A str is the folder to keep it in.
+        What a `network` function makes is not kept.
     verbose : int, default=0
         1 logs the loss of every epoch, at level INFO, to the logger "skrnd".
 
@@ -265,6 +272,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "random_state": ["random_state"],
         "checkpoint": [str, os.PathLike, None],
+        "memory": [str, HasMethods(["cache"]), None],
         "verbose": ["verbose"],
     }
 
@@ -288,6 +296,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         precision: str = "auto",
         random_state: int | np.random.RandomState | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
+        memory: Any = None,
         verbose: int = 0,
     ) -> None:
         self.k = k
@@ -307,6 +316,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         self.precision = precision
         self.random_state = random_state
         self.checkpoint = checkpoint
+        self.memory = memory
         self.verbose = verbose
 
     # -- training ---------------------------------------------------------
@@ -382,7 +392,6 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         check_memory(
             self.network,
             self.input_shape_,
-            n_targets=1,
             n_members=self.n_estimators_,
             batch_size=min(self.batch_size, n_train),
             available=total_memory(device),
@@ -399,7 +408,8 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             )
         )
         storage = Storage(working_bytes(1 / 2))
-        copies, groups = self._make_copies(X, train, judged, storage)
+        memory = resolve_memory(self.memory)
+        copies, groups = self._make_copies(X, train, judged, storage, memory)
         max_epochs = self._resolve_max_epochs(n_train)
         trainings = [
             self._prepare(
@@ -410,6 +420,8 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
                 max_epochs=max_epochs,
                 generator=generator,
                 ranks=ranks,
+                # Weights do not tell what a function builds from what it built before.
+                memory=resolve_memory(None) if callable(self.network) else memory,
             )
             for group in groups
         ]
@@ -457,7 +469,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         return ranks.share(np.sort(train)), own, np.sort(judged)
 
     def _make_copies(
-        self, X: Any, train: np.ndarray, judged: np.ndarray, storage: Storage
+        self, X: Any, train: np.ndarray, judged: np.ndarray, storage: Storage, memory: Memory
     ) -> tuple[list[torch.Tensor], list[list[int]]]:
         """The standardised rows and their copies; which copies each predictor learns from."""
         originals = storage.empty((len(train), *self.input_shape_))
@@ -468,13 +480,11 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             sample = torch.empty(len(judged), *self.input_shape_)
             self._standardise(X, judged, out=sample)
             self.blurs_, groups, self.k_ = make_blurs(
-                self.k, self.blur, self.geometry, originals.numpy(), sample.numpy()
+                self.k, self.blur, self.geometry, originals.numpy(), sample.numpy(), memory
             )
-        copies = [originals]
-        for blur in self.blurs_:
-            copies.append(storage.empty(originals.shape))
-            apply_blur(blur, originals.numpy(), out=copies[-1].numpy())
-        return copies, groups
+        copies = [storage.empty(originals.shape) for _ in self.blurs_]
+        make_copies(self.blurs_, originals.numpy(), [copy.numpy() for copy in copies], memory)
+        return [originals, *copies], groups
 
     def _prepare(
         self,

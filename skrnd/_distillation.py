@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from joblib import Memory
 from torch import nn
 
 from ._backend import side_by_side, widest_float
@@ -26,6 +27,8 @@ from ._storage import Storage
 # Rows that go through a network at once where no gradient is kept, and the most values
 # of them: what a few layers make of it fits into the cache.
 _MAX_ROWS, _MAX_VALUES = 256, 2**20
+# Values of the inputs whose answers are kept together for other fits.
+_BLOCK_VALUES = 2**24
 
 
 class StandardisedTargets(nn.Module):
@@ -130,6 +133,8 @@ class Training:
         On the CPU; orders the rows.
     ranks : Ranks
         The processes that train together, each on rows of its own.
+    memory : joblib.Memory
+        Keeps what the targets say for other trainings.
     """
 
     def __init__(
@@ -146,10 +151,11 @@ class Training:
         learning_rate: float,
         generator: torch.Generator,
         ranks: Ranks,
+        memory: Memory,
     ) -> None:
         self.device = device
         self.ranks = ranks
-        self._targets, wanted = _targets_of_copies(targets, copies, device, storage, ranks)
+        self._targets, wanted = _targets_of_copies(targets, copies, device, storage, ranks, memory)
         self._inputs, self._wanted = list(copies), wanted
         if device.type != "cpu":
             self._move_there()
@@ -305,6 +311,7 @@ def _targets_of_copies(
     device: torch.device,
     storage: Storage,
     ranks: Ranks,
+    memory: Memory,
 ) -> tuple[StandardisedTargets, list[torch.Tensor]]:
     """Standardise each target over its copy; return them and what they say there."""
     targets = targets.to(device).eval()
@@ -312,15 +319,28 @@ def _targets_of_copies(
     n_rows, *input_shape = copies[0].shape
     n_outputs = answer(lambda x: targets(x, [0])[:, 0], copies[0][:1], device).shape[1]
     standardised = StandardisedTargets(targets, len(copies), n_outputs).to(device)
-    size = batch_rows(input_shape)
+    answers = memory.cache(_answers, ignore=["targets"])
+    block_rows = max(1, _BLOCK_VALUES // math.prod(input_shape))
     wanted = []
     for i, copy in enumerate(copies):
         said = storage.empty((n_rows, n_outputs))
-        for batch, part in zip(copy.split(size), said.split(size), strict=True):
-            part.copy_(answer(lambda x, i=i: targets(x, [i])[:, 0], batch, device))
+        weights = {name: w.cpu().numpy() for name, w in targets.weights_of(i).items()}
+        for rows, part in zip(copy.split(block_rows), said.split(block_rows), strict=True):
+            kept = answers(targets, i, rows.numpy(), str(device), weights)
+            part.numpy()[:] = kept
         standardised.standardise_(i, said, ranks)
         wanted.append(said)
     return standardised, wanted
+
+
+def _answers(
+    targets: Targets, copy: int, inputs: np.ndarray, device: str, weights: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """What the target of a copy says of inputs; `weights` tells it from other targets."""
+    batches = torch.from_numpy(inputs).split(batch_rows(inputs.shape[1:]))
+    there = torch.device(device)
+    said = [answer(lambda x: targets(x, [copy])[:, 0], batch, there) for batch in batches]
+    return torch.cat(said).numpy()
 
 
 def load_pair(
@@ -337,22 +357,23 @@ def load_pair(
     RuntimeError
         If they are not those of such networks.
     """
+    known = not callable(network)
     n_targets, n_outputs = weights["targets.mean"].shape
     # Copied, since joblib maps arrays read-only and torch has no such tensors.
     state = {name: torch.from_numpy(np.array(w)) for name, w in weights.items()}
-    if callable(network):
+    if known:
+        predictor, targets = outline_networks(network, input_shape, n_targets, n_members)
+    else:
         generator = torch.Generator(device="cpu")
         predictor, targets = build_networks(
             network, input_shape, n_targets=n_targets, n_members=n_members, generator=generator
         )
-    else:
-        predictor, targets = outline_networks(network, input_shape, n_targets, n_members)
     for part in (predictor, targets):
         fold_norms(part.eval())
     pair = DistilledPair(predictor, StandardisedTargets(targets, n_targets, n_outputs))
     # No memory but that of the arrays is taken, whatever the shapes of a broken file say.
-    pair.load_state_dict(state, assign=not callable(network))
-    if not callable(network):
+    pair.load_state_dict(state, assign=known)
+    if known:
         pair.to(memory_format=torch.channels_last)
     return pair.requires_grad_(False).eval()
 

@@ -137,6 +137,11 @@ class Targets(nn.Module):
         """The first few of the targets, as a module of their own."""
         return Targets(list(self.trunks), [list(heads)[:n_targets] for heads in self.heads])
 
+    def weights_of(self, copy: int) -> dict[str, torch.Tensor]:
+        """All weights that the target of a copy consists of."""
+        own = Targets(list(self.trunks), [[heads[copy]] for heads in self.heads])
+        return own.state_dict()
+
 
 def independent(targets: list[nn.Module]) -> Targets:
     """Targets that have nothing in common."""
@@ -272,7 +277,6 @@ def check_memory(
     network: str | NetworkFactory,
     input_shape: tuple[int, ...],
     *,
-    n_targets: int,
     n_members: int,
     batch_size: int,
     available: int | None,
@@ -292,7 +296,7 @@ def check_memory(
     """
     if callable(network) or available is None:
         return
-    predictor, targets = outline_networks(network, input_shape, n_targets, n_members=1)
+    predictor, targets = outline_networks(network, input_shape, n_targets=1, n_members=1)
     n_trained, n_frozen = (
         sum(weight.numel() for weight in part.parameters()) for part in (predictor, targets)
     )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from .base import BaseImageTransformer
-
 # The sample of images that the choice looks at: most images, most values.
 MAX_IMAGES = 256
 _MAX_VALUES = 2**20
+
+
+def sample_size(image_shape: Sequence[int]) -> int:
+    """How many images of a shape (C, H, W) the choice looks at."""
+    return min(MAX_IMAGES, max(16, _MAX_VALUES // math.prod(image_shape)))
 
 
 def log_effective_rank(images: np.ndarray) -> float:
@@ -66,7 +69,7 @@ def told_apart(images: np.ndarray, copies: np.ndarray) -> float:
 
 
 def choose_strength(
-    make_copies: Callable[[float], BaseImageTransformer],
+    copies_of: Callable[[float], np.ndarray],
     candidates: list[float],
     images: np.ndarray,
     *,
@@ -81,12 +84,12 @@ def choose_strength(
 
     Parameters
     ----------
-    make_copies : callable
-        Makes the transformer of a given strength.
+    copies_of : callable
+        Given a strength, returns the copies of `images`.
     candidates : list of numbers
         Strengths from mild to strong.
     images : ndarray of shape (n, C, H, W)
-        Normal images; the first `MAX_IMAGES` at most are looked at.
+        Normal images.
     aim_told_apart : float
         What `told_apart` is to come nearest to, in (0.5, 1).
     aim_rank : float, default=None
@@ -98,15 +101,13 @@ def choose_strength(
     number
         One of the candidates; the mildest if all images are constant.
     """
-    n_images = max(16, _MAX_VALUES // math.prod(images.shape[1:]))
-    images = images[: min(n_images, MAX_IMAGES)]
     if not _sharpness(images).any():
         return candidates[0]
 
     # Both searches, and the last step of each, look at the same candidates again.
     @cache
     def copies(index: int) -> np.ndarray:
-        return make_copies(candidates[index]).fit_transform(images)
+        return copies_of(candidates[index])
 
     index = _nearest(lambda i: told_apart(images, copies(i)), aim_told_apart, len(candidates))
     whole = log_effective_rank(images)

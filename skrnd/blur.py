@@ -16,7 +16,7 @@ import scipy.ndimage
 import torch
 from sklearn.utils._param_validation import Interval, RealNotInt
 
-from ._backend import in_parts, widest_float
+from ._backend import in_parts, own_torch_state, widest_float
 from ._strength import spectral_entropy
 from ._validation import LAYOUT_CONSTRAINTS
 from .base import BaseImageTransformer
@@ -31,7 +31,7 @@ _K_CONSTRAINT = [
 _MAX_POWER = 8.0
 
 
-class _SpectrumTransformer(BaseImageTransformer):
+class SpectrumTransformer(BaseImageTransformer):
     """Change the singular values of every channel."""
 
     k: float
@@ -41,23 +41,91 @@ class _SpectrumTransformer(BaseImageTransformer):
         raise NotImplementedError
 
     def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
+        return self._transform_decomposed(images, *_decomposition(images))
+
+    def _transform_decomposed(
+        self, images: torch.Tensor, s: torch.Tensor, v: torch.Tensor
+    ) -> torch.Tensor:
         height, width = images.shape[-2:]
         n_smallest = _n_smallest(self.k, min(height, width), (height, width))
-        tolerance = max(height, width) * torch.finfo(images.dtype).eps
+        tolerance = _tolerance(images)
 
-        def changed(channels: torch.Tensor) -> torch.Tensor:
-            # float64 whatever comes in: where two singular values nearly meet, the
-            # truncation magnifies the error of the decomposition by s / gap.
-            x = channels.to(widest_float(channels.device))
-            x = x.mT if height < width else x
-            s, v = _singular_values_and_vectors(x, tolerance)
+        def changed(
+            channels: torch.Tensor, s: torch.Tensor, v: torch.Tensor
+        ) -> tuple[torch.Tensor]:
+            x = _upright(channels)
             rank = (s > s[:, :1] * tolerance).sum(-1, keepdim=True)
             is_kept = torch.arange(s.shape[1], device=s.device) < rank - n_smallest
             shares = self._change(s, is_kept) / torch.where(s > 0, s, 1)
-            new = ((x @ v) * shares.unsqueeze(1)) @ v.mT
-            return (new.mT if height < width else new).to(images.dtype)
+            # What all channels lose needs no product.
+            v = v[:, :, : int((shares != 0).sum(-1).max())]
+            new = ((x @ v) * shares[:, None, : v.shape[2]]) @ v.mT
+            return ((new.mT if height < width else new).to(images.dtype),)
 
-        return in_parts(changed, images.flatten(0, 1)).reshape(images.shape)
+        (new,) = in_parts(changed, images.flatten(0, 1), s.flatten(0, 1), v.flatten(0, 1))
+        return new.reshape(images.shape)
+
+
+@own_torch_state()
+@torch.no_grad()
+def decompose(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Singular values and right singular vectors of every channel.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, C, H, W)
+        float32 or float64.
+
+    Returns
+    -------
+    s : ndarray of shape (n, C, m), float64
+        Of the channel or, if it is wider than high, its transpose; the largest first.
+        ``m = min(H, W)``.
+    v : ndarray of shape (n, C, m, m), float64
+        The vectors, as columns.
+    """
+    s, v = _decomposition(_as_tensor(images))
+    return s.numpy(), v.numpy()
+
+
+@own_torch_state()
+@torch.no_grad()
+def transform_decomposed(
+    transformer: SpectrumTransformer, images: np.ndarray, s: np.ndarray, v: np.ndarray
+) -> np.ndarray:
+    """The same as `transform`, of images (n, C, H, W) that `decompose` has seen already."""
+    return transformer._transform_decomposed(*map(_as_tensor, (images, s, v))).numpy()
+
+
+def _as_tensor(array: np.ndarray) -> torch.Tensor:
+    # What joblib maps from a file is read-only, and torch has no such tensors.
+    return torch.from_numpy(np.require(array, requirements="W"))
+
+
+def _decomposition(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    tolerance = _tolerance(images)
+
+    def decomposed(channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return _singular_values_and_vectors(_upright(channels), tolerance)
+
+    stacks = in_parts(decomposed, images.flatten(0, 1))
+    s, v = (stack.unflatten(0, images.shape[:2]) for stack in stacks)
+    return s, v
+
+
+def _tolerance(images: torch.Tensor) -> float:
+    """Which share of the largest singular value is to be told from 0."""
+    return max(images.shape[-2:]) * torch.finfo(images.dtype).eps
+
+
+def _upright(channels: torch.Tensor) -> torch.Tensor:
+    """Channels in double precision, transposed if they are wider than high.
+
+    Double whatever comes in: where two singular values nearly meet, the truncation
+    magnifies the error of the decomposition by s / gap.
+    """
+    x = channels.to(widest_float(channels.device))
+    return x.mT if x.shape[1] < x.shape[2] else x
 
 
 def _singular_values_and_vectors(
@@ -84,7 +152,7 @@ def _singular_values_and_vectors(
     return s, v
 
 
-class SVDBlur(_SpectrumTransformer):
+class SVDBlur(SpectrumTransformer):
     """Zero the smallest singular values of every channel of every image.
 
     Channel ``X_j`` of numerical rank ``N_j`` with singular value decomposition
@@ -160,7 +228,7 @@ class SVDBlur(_SpectrumTransformer):
         return s * is_kept
 
 
-class SVDSoften(_SpectrumTransformer):
+class SVDSoften(SpectrumTransformer):
     """Let the singular values of every channel of every image fall off faster.
 
     Singular values ``s_i`` become ``s_1 * (s_i / s_1) ** p``. The power p is found
@@ -244,7 +312,7 @@ class SVDSoften(_SpectrumTransformer):
         return first * shares**high
 
 
-class SVDSharpen(_SpectrumTransformer):
+class SVDSharpen(SpectrumTransformer):
     """Amplify the smallest singular values of every channel of every image.
 
     The opposite of :class:`SVDBlur`: the K smallest of the non-zero singular

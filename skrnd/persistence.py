@@ -190,10 +190,9 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
 
 
 def _params_of(detector: SVDRNDDetector) -> dict[str, Any]:
-    """Parameters, less the one that names a file: whoever made ours must not choose yours."""
+    """Parameters, less those that name files: whoever made ours must not choose yours."""
     params = detector.get_params(deep=False)
-    del params["checkpoint"]
-    return params
+    return {name: value for name, value in params.items() if name not in ("checkpoint", "memory")}
 
 
 def _rebuilt(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SVDRNDDetector:

@@ -106,12 +106,14 @@ def test_parts_are_the_rows_in_their_order(n_rows, monkeypatch, two_threads):
     monkeypatch.setattr(_backend, "_CACHED_VALUES", 6)
     seen = []
 
-    def squared(part):
+    def squared(part, own):
         seen.append((len(part), torch.get_num_threads()))
-        return part**2
+        return part**2, part.sum(1) + own
 
     rows = torch.arange(3.0 * n_rows).reshape(n_rows, 3)
-    assert torch.equal(in_parts(squared, rows), rows**2)
+    squares, sums = in_parts(squared, rows, rows[:, 0])
+    assert torch.equal(squares, rows**2)
+    assert torch.equal(sums, rows.sum(1) + rows[:, 0])
     assert sum(n for n, _ in seen) == n_rows
     assert max(n for n, _ in seen) <= 2
     # A part alone has the cores to itself.

@@ -1,19 +1,26 @@
 """Copies of the training images."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from joblib import Memory
 from sklearn import config_context
 from sklearn.preprocessing import FunctionTransformer
 
-from skrnd._copies import apply_blur, make_blurs
+from skrnd import _copies
+from skrnd._copies import make_blurs as make_blurs_with
+from skrnd._copies import make_copies
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 from skrnd.geometry import Flip
+
+make_blurs = partial(make_blurs_with, memory=Memory(None))
 
 
 def copy_of(blur, images):
     """The copy that a fitted blur makes."""
     copy = np.empty_like(images)
-    apply_blur(blur, images, out=copy)
+    make_copies([blur], images, [copy], Memory(None))
     return copy
 
 
@@ -153,8 +160,8 @@ def test_copies_are_made_block_by_block(images):
         seen.append(len(block))
         return SVDBlur(3, channel_axis=1).fit_transform(block)
 
-    # An eighth of it has room for 7 images of 864 bytes.
-    with config_context(working_memory=0.05):
+    # A sixteenth of it has room for 7 images of 864 bytes.
+    with config_context(working_memory=0.1):
         np.testing.assert_array_equal(copy_of(FunctionTransformer(spy), images), whole)
     assert seen == [7, 7, 6]
 
@@ -197,3 +204,30 @@ def test_transformers_that_make_no_copy(function, match, images):
     with pytest.raises(ValueError, match=match):
         copy_of(FunctionTransformer(function), images)
     np.testing.assert_array_equal(images, before)
+
+
+def test_copies_share_one_decomposition(images, monkeypatch):
+    """Choosing strengths, and making the copies, decomposes each image once."""
+    seen = []
+    decompose = _copies.decompose
+    monkeypatch.setattr(
+        _copies, "decompose", lambda block: seen.append(len(block)) or decompose(block)
+    )
+    blurs, _, _ = make_blurs("auto", "two-sided", None, images, images[:15])
+    assert seen == [15]
+    copies = [np.empty_like(images) for _ in blurs]
+    make_copies(blurs, images, copies, Memory(None))
+    assert seen == [15, 20]
+    for blur, copy in zip(blurs, copies, strict=True):
+        np.testing.assert_array_equal(copy, blur.transform(images))
+
+
+def test_memory_keeps_the_decomposition_for_other_strengths(images, tmp_path):
+    memory = Memory(tmp_path, verbose=0)
+    for n_calls, (k, some) in enumerate([(2, images), (2, images), (5, images), (5, images + 1)]):
+        (blur,), _, _ = make_blurs_with(k, "svd", None, some, some, memory)
+        copy = np.empty_like(some)
+        make_copies([blur], some, [copy], memory)
+        np.testing.assert_array_equal(copy, copy_of(blur, some))
+        kept = list(tmp_path.rglob("output.pkl"))
+        assert len(kept) == (2 if n_calls == 3 else 1)

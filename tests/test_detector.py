@@ -154,6 +154,27 @@ def test_a_device_that_is_gone_is_replaced_on_loading(images):
 # -- what the method does ----------------------------------------------------
 
 
+def test_memory_keeps_what_the_candidates_of_a_search_share(images, tmp_path):
+    """One decomposition whatever k; what each target says, of the images and of the copy."""
+
+    def kept(**params):
+        options = {"blur": "svd", "max_epochs": 1, "random_state": 0, **params}
+        with_memory = SVDRNDDetector(memory=str(tmp_path), **options).fit(images)
+        without = SVDRNDDetector(**options).fit(images)
+        np.testing.assert_array_equal(
+            with_memory.score_samples(images), without.score_samples(images)
+        )
+        return len(list(tmp_path.rglob("output.pkl")))
+
+    assert kept(k=2) == 3
+    assert kept(k=5) == 4
+    assert kept(k=5, learning_rate=1e-3) == 4
+    # Another seed holds other rows out.
+    assert kept(k=5, random_state=1) == 7
+    # What a function builds may have changed since.
+    assert kept(k=5, network=flat_network) == 7
+
+
 @pytest.mark.slow
 def test_blurred_copies_cure_the_blindness_to_smooth_images(load_images):
     """The whole idea: plain RND calls SVHN more normal than CIFAR-10, SVD-RND does not."""

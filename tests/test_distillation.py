@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from joblib import Memory
 from torch import nn
 
 from skrnd._distillation import (
@@ -40,6 +41,7 @@ def prepare(predictor, targets, copies, **options):
         "learning_rate": 3e-3,
         "generator": generator(),
         "ranks": Ranks(),
+        "memory": Memory(None),
     }
     return Training(predictor, targets, copies, **defaults | options)
 

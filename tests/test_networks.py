@@ -289,7 +289,7 @@ def test_the_smallest_inputs(network, input_shape):
     ],
 )
 def test_what_has_no_room_is_refused_before_it_is_made(network, input_shape, options, match):
-    defaults = {"n_targets": 1, "n_members": 1, "batch_size": 32, "available": 24 * 10**9}
+    defaults = {"n_members": 1, "batch_size": 32, "available": 24 * 10**9}
     with pytest.raises(ValueError, match=match):
         check_memory(network, input_shape, **defaults | options)
     check_memory(network, input_shape, **defaults | options | {"available": None})
@@ -298,14 +298,14 @@ def test_what_has_no_room_is_refused_before_it_is_made(network, input_shape, opt
 
 @pytest.mark.parametrize("input_shape", [(5,), (1, 8, 8), (3, 32, 32), (3, 256, 256), (100_000,)])
 def test_what_is_usual_has_room(input_shape):
-    check_memory("auto", input_shape, n_targets=1, n_members=2, batch_size=32, available=24 * 10**9)
+    check_memory("auto", input_shape, n_members=2, batch_size=32, available=24 * 10**9)
 
 
 def test_the_memory_of_weights_and_layers_is_counted_right():
     """A perceptron of 2 x 128 on 10 features, and a target of 1 x 128, with 64 outputs each."""
     n_trained = 11 * 128 + 129 * 128 + 129 * 64
     n_frozen = 11 * 128 + 129 * 64
-    options = {"n_targets": 1, "n_members": 3, "batch_size": 1}
+    options = {"n_members": 3, "batch_size": 1}
     n_bytes = 4 * 3 * (4 * n_trained + n_frozen)
     check_memory("auto", (10,), available=n_bytes, **options)
     with pytest.raises(ValueError, match="n_estimators=3"):

@@ -1,5 +1,7 @@
 """The choice of a strength."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,11 @@ def images(rng):
     return contrast * rng.normal(size=(30, 1, 16, 16)).cumsum(axis=2)
 
 
+def of(make_copies, images):
+    """The copies of some images, by their strength."""
+    return lambda strength: make_copies(strength).fit_transform(images)
+
+
 def nearest(figures, aim):
     return int(np.argmin(np.abs(np.array(figures) - aim)))
 
@@ -65,7 +72,9 @@ def test_the_choice_comes_nearest_to_what_is_told_apart(make_copies, candidates,
         return max(less, 1 - less)
 
     expected = candidates[nearest([auroc(c) for c in candidates], aim)]
-    assert choose_strength(make_copies, candidates, images, aim_told_apart=aim) == expected
+    assert (
+        choose_strength(of(make_copies, images), candidates, images, aim_told_apart=aim) == expected
+    )
 
 
 @pytest.mark.parametrize(("make_copies", "candidates"), [blurs(16)[i] for i in (0, 2, 3)])
@@ -77,7 +86,9 @@ def test_the_rank_asks_for_more_where_the_sharpness_is_content(
     ratios = [log_effective_rank(make_copies(c).fit_transform(images)) / whole for c in candidates]
 
     def chosen(**aims):
-        return candidates.index(choose_strength(make_copies, candidates, images, **aims))
+        return candidates.index(
+            choose_strength(of(make_copies, images), candidates, images, **aims)
+        )
 
     by_sharpness = chosen(aim_told_apart=0.75)
     assert chosen(aim_told_apart=0.51, aim_rank=aim) == nearest(ratios, aim)
@@ -88,11 +99,14 @@ def test_the_rank_asks_for_more_where_the_sharpness_is_content(
 @pytest.mark.parametrize("value", [0.0, 7.0])
 def test_constant_images_get_the_mildest(value):
     images = np.full((5, 1, 8, 8), value)
-    assert choose_strength(SVDBlur, [1, 2, 3], images, aim_told_apart=0.75, aim_rank=0.5) == 1
+    assert (
+        choose_strength(of(SVDBlur, images), [1, 2, 3], images, aim_told_apart=0.75, aim_rank=0.5)
+        == 1
+    )
 
 
 def test_images_of_rank_one_are_judged_by_their_sharpness(rng):
     stripes = np.broadcast_to(rng.normal(size=(9, 1, 8, 1)), (9, 1, 8, 8)).copy()
     candidates = [0.3, 0.6, 1.2, 2.4]
-    sharp = choose_strength(GaussianBlur, candidates, stripes, aim_told_apart=0.9, aim_rank=0.5)
-    assert sharp == choose_strength(GaussianBlur, candidates, stripes, aim_told_apart=0.9)
+    choose = partial(choose_strength, of(GaussianBlur, stripes), candidates, stripes)
+    assert choose(aim_told_apart=0.9, aim_rank=0.5) == choose(aim_told_apart=0.9)

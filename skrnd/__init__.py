@@ -1,6 +1,16 @@
 """Novelty detection for images, for people who live in scikit-learn."""
 
-from . import base, blur, datasets, export, geometry, metrics, model_selection, persistence
+from . import (
+    base,
+    blur,
+    datasets,
+    export,
+    geometry,
+    inspection,
+    metrics,
+    model_selection,
+    persistence,
+)
 from ._detector import SVDRNDDetector
 from ._threshold import CalibrationWarning
 
@@ -13,6 +23,7 @@ __all__ = [
     "datasets",
     "export",
     "geometry",
+    "inspection",
     "metrics",
     "model_selection",
     "persistence",

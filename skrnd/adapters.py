@@ -1,0 +1,145 @@
+"""The detector in the conventions of other packages.
+
+What it adapts to has to be there: this module is not imported by ``import skrnd``, and
+importing it without PyOD raises an ImportError. ``pip install "skrnd[pyod]"`` brings it.
+"""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from ._detector import SVDRNDDetector
+
+try:
+    from pyod.models.base import BaseDetector
+except ImportError as error:
+    raise ImportError('skrnd.adapters needs PyOD: pip install "skrnd[pyod]"') from error
+
+__all__ = ["PyODDetector"]
+
+
+class PyODDetector(BaseDetector):
+    """The detector as one of PyOD's, for PyOD's tools and with its labels and its sign.
+
+    A row is 0 if it is normal and 1 if it is novel, and the larger its score the more
+    novel it is: the opposite of scikit-learn and of :class:`~skrnd.SVDRNDDetector`.
+
+    Parameters
+    ----------
+    detector : SVDRNDDetector, default=None
+        What is fitted, unfitted; it stays as it is. None stands for
+        ``SVDRNDDetector()``.
+    contamination : float in (0, 0.5] or thresholder, default=0.1
+        Share of outliers in the training data. It takes the place of the detector's own
+        `contamination`, so that all rows are trained on. Or one of
+        :mod:`pyod.models.thresholds`, which judges the scores of the training data; the
+        detector's own then remains.
+
+    Attributes
+    ----------
+    detector_ : SVDRNDDetector
+        The fitted detector.
+    decision_scores_ : ndarray of shape (n,), float64
+        Scores of the training data, ``-detector_.score_samples(X)``.
+    threshold_ : float
+        Score above which a row is novel: ``-detector_.offset_`` if `contamination` is a
+        number.
+    labels_ : ndarray of shape (n,), int
+        Labels of the training data, 0 for normal and 1 for novel.
+
+    See Also
+    --------
+    skrnd.SVDRNDDetector : The detector in the conventions of scikit-learn.
+
+    Notes
+    -----
+    The other methods (`predict`, `predict_proba`, `predict_confidence`,
+    `predict_with_rejection`) are PyOD's own. Images are taken as the detector takes them;
+    those of PyOD's tools that insist on a table take them as flat rows, with the
+    detector's `image_shape`.
+
+    References
+    ----------
+    .. [1] Zhao, Nasrullah and Li, "PyOD: A Python Toolbox for Scalable Outlier Detection",
+       JMLR 20(96), 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrnd import SVDRNDDetector
+    >>> from skrnd.adapters import PyODDetector
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> outlier = np.full((1, 3), 9.0)
+    >>> detector = PyODDetector(SVDRNDDetector(random_state=0)).fit(X)
+    >>> int(detector.labels_.sum())
+    20
+    >>> detector.predict(outlier)
+    array([1])
+    >>> bool(detector.decision_function(outlier) > detector.threshold_)
+    True
+    """
+
+    def __init__(self, detector: SVDRNDDetector | None = None, contamination: Any = 0.1) -> None:
+        super().__init__(contamination=contamination)
+        self.detector = detector
+
+    def fit(self, X: Any, y: Any = None) -> PyODDetector:
+        """Learn what is normal, and judge the training data.
+
+        Parameters
+        ----------
+        X : array-like or tensor
+            Images or rows, as :meth:`skrnd.SVDRNDDetector.fit` takes them.
+        y : None
+            Ignored, as PyOD's unsupervised detectors do.
+
+        Returns
+        -------
+        self : object
+            The fitted detector.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`skrnd.SVDRNDDetector.fit`.
+        """
+        self._set_n_classes(None)
+        detector = SVDRNDDetector() if self.detector is None else clone(self.detector)
+        if isinstance(self.contamination, Real):
+            detector.set_params(contamination=self.contamination)
+        self.detector_ = detector.fit(X)
+        self.decision_scores_ = self.decision_function(X)
+        self._process_decision_scores()
+        if isinstance(self.contamination, Real):
+            # PyOD's own is the same up to rounding, which both ways of labelling must share.
+            self.threshold_ = -detector.offset_
+            self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """How novel each row is.
+
+        Parameters
+        ----------
+        X : array-like or tensor
+            Images or rows of the shape seen in `fit`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n,), float64
+            The larger, the more novel: ``-detector_.score_samples(X)``.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If the rows have another shape than in `fit`, or are not finite.
+        """
+        check_is_fitted(self, "detector_")
+        return -self.detector_.score_samples(X)

@@ -82,7 +82,8 @@ class Checkpoint:
         if self.state is not None:
             name, key, *rest = self.state["random_state"]
             random_state.set_state((name, key.numpy().astype(np.uint32), *rest))
-        name, key, *rest = random_state.get_state()
+        beginning: Any = random_state.get_state()
+        name, key, *rest = beginning
         self._beginning = (name, torch.from_numpy(key.astype(np.int64)), *rest)
 
     def resume(self, trainings: Sequence[Training]) -> list[float]:

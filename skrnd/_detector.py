@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from joblib import Memory
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, check_scalar, gen_batches
@@ -22,12 +26,21 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn.utils.validation import check_memory as resolve_memory
 
 from ._backend import own_torch_state, resolve_device, resolve_precision, total_memory
+from ._callbacks import CallbackContext, CallbackSupportMixin
 from ._checkpoint import Checkpoint, identity_of
 from ._copies import BLURS, make_blurs, make_copies
-from ._distillation import Training, answer, batch_rows, distil, load_pair
+from ._distillation import (
+    DistilledPair,
+    StandardisedTargets,
+    Training,
+    answer,
+    batch_rows,
+    load_pair,
+    run_epoch,
+)
 from ._distributed import Ranks
 from ._logging import logger, verbosity
-from ._networks import NetworkFactory, build_networks, check_memory, check_network
+from ._networks import NetworkFactory, Targets, build_networks, check_memory, check_network
 from ._storage import Storage, working_bytes
 from ._strength import MAX_IMAGES
 from ._threshold import (
@@ -39,6 +52,7 @@ from ._threshold import (
 )
 from ._validation import (
     LAYOUT_CONSTRAINTS,
+    in_namespace_of,
     inlier_rows,
     take_rows,
     unchanged_on_error,
@@ -57,7 +71,7 @@ _MANY_ROWS = 8_000
 FARTHEST = 1e6
 
 
-class SVDRNDDetector(OutlierMixin, BaseEstimator):
+class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
     r"""Novelty detection for images by distilling random networks.
 
     A predictor network learns to mimic a frozen random network, the target, on
@@ -80,8 +94,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         up to 256 normal images, those that `contamination` holds out: see the
         notes; `k_` says which. With an estimator as `blur`, a number replaces its
         parameter `k` and "auto" leaves it as it is.
-    blur : {"two-sided", "svd", "dct", "gaussian"}, transformer, list or None, \
-            default="two-sided"
+    blur : {"two-sided", "svd", "dct", "gaussian"}, transformer, list or None, default="two-sided"
         What makes the copies. "svd" is the paper's method, whose detector finds
         what is smoother than the normal images. "two-sided" finds what is
         sharper as well: beside the predictor of "svd" it trains a second one, on
@@ -148,6 +161,12 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         Draws the weights, the order of the rows and the rows held out. Pass an
         int for the same model at every fit; None draws a fresh seed each time.
         Global generators are neither used nor changed.
+    warm_start : bool, default=False
+        Whether `fit`, called again, goes on from the predictors it has, instead of
+        drawing new ones. The targets, the scale of the images, the copies and
+        `n_estimators_` stay those of the first fit, so that scores stay comparable;
+        parameters that set them are not looked at again. It goes on at a tenth of
+        `learning_rate`. See also :meth:`partial_fit`.
     checkpoint : str or path-like, default=None
         A file to keep what has been learned, after every epoch. If a fit is interrupted
         or killed, call `fit` again, in this process or another, with the same
@@ -178,7 +197,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         copies and predictors. 1 is what a constant predictor would have.
     n_features_in_ : int
         ``X.shape[1]``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X is a data frame whose names are strings.
     sample_shape_ : tuple of int
         ``X.shape[1:]``.
@@ -250,7 +269,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
     1.0
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "k": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -271,6 +290,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         "device": [str, torch.device],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "random_state": ["random_state"],
+        "warm_start": ["boolean"],
         "checkpoint": [str, os.PathLike, None],
         "memory": [str, HasMethods(["cache"]), None],
         "verbose": ["verbose"],
@@ -295,6 +315,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         device: str | torch.device = "auto",
         precision: str = "auto",
         random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
         checkpoint: str | os.PathLike[str] | None = None,
         memory: Any = None,
         verbose: int = 0,
@@ -315,6 +336,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         self.device = device
         self.precision = precision
         self.random_state = random_state
+        self.warm_start = warm_start
         self.checkpoint = checkpoint
         self.memory = memory
         self.verbose = verbose
@@ -351,12 +373,57 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             If X is sparse or holds what is no number, or if `network` is a module
             or does not return one.
         """
+        goes_on = self.warm_start and hasattr(self, "_pairs")
+        return self._learn(X, y, goes_on=goes_on, max_epochs=self.max_epochs)
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(self, X: Any, y: Any = None) -> SVDRNDDetector:
+        """Learn a little more of what is normal, from new images.
+
+        One pass over the new images and their copies, at a tenth of `learning_rate`;
+        all else is as with `warm_start`. What is not shown again is forgotten bit by
+        bit. The threshold is set anew, by the rows of X that are held out: with few of
+        them, call :meth:`calibrate` afterwards. Before `fit`, the same as `fit`.
+
+        Parameters
+        ----------
+        X : array-like or tensor
+            Images or rows of the shape seen in `fit`.
+        y : array-like of shape (n,), default=None
+            Rows labelled -1, scikit-learn's outlier, are left out.
+
+        Returns
+        -------
+        self : object
+            The fitted detector.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `fit` does, and if the rows have another shape than in `fit`.
+        """
+        goes_on = hasattr(self, "_pairs")
+        return self._learn(X, y, goes_on=goes_on, max_epochs=1 if goes_on else self.max_epochs)
+
+    def _learn(self, X: Any, y: Any, *, goes_on: bool, max_epochs: str | int) -> SVDRNDDetector:
+        # Outside of what is undone: scikit-learn takes down itself what it sets up here.
+        context = self._init_callback_context(max_subtasks=None)
         with unchanged_on_error(self), own_torch_state():
-            self._fit(X, y)
+            self._fit(X, y, context, goes_on=goes_on, max_epochs=max_epochs)
         return self
 
-    def _fit(self, X: Any, y: Any) -> None:
-        X, layout = validate_rows(self, X, reset=True, ensure_min_samples=2, allow_unread=True)
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        context: CallbackContext,
+        *,
+        goes_on: bool,
+        max_epochs: str | int,
+    ) -> None:
+        X, layout = validate_rows(
+            self, X, reset=not goes_on, ensure_min_samples=2, allow_unread=True
+        )
         X = _as_numpy(X)
         normal = np.flatnonzero(inlier_rows(y, X.shape[0]))
         if len(normal) < 2:
@@ -385,18 +452,22 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
 
         train, held_out, judged = self._split(normal, random_state, ranks)
         n_train = len(train) * ranks.size
-        self._layout = layout
-        self.input_shape_ = self.sample_shape_ if layout is None else layout.chw
-        self.n_estimators_ = self._resolve_n_estimators(n_train)
-        check_network(self.network, self.input_shape_)
+        if not goes_on:
+            self._layout = layout
+            self.input_shape_ = self.sample_shape_ if layout is None else layout.chw
+            self.n_estimators_ = self._resolve_n_estimators(n_train)
+            self._architecture = self.network
+        check_network(self._architecture, self.input_shape_)
         check_memory(
-            self.network,
+            self._architecture,
             self.input_shape_,
             n_members=self.n_estimators_,
             batch_size=min(self.batch_size, n_train),
             available=total_memory(device),
         )
-        self._learn_scale(X, train, ranks)
+        if not goes_on:
+            self._learn_scale(X, train, ranks)
+        max_epochs = self._resolve_max_epochs(max_epochs, n_train)
         checkpoint.belongs_to(
             identity_of(
                 self.get_params(deep=False),
@@ -405,14 +476,23 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
                 mean=self.mean_.tolist(),
                 scale=self.scale_.tolist(),
                 arithmetic=precision,
+                goes_on=(max_epochs, joblib.hash(self.__getstate__()["_pairs"]))
+                if goes_on
+                else None,
             )
         )
         storage = Storage(working_bytes(1 / 2))
         memory = resolve_memory(self.memory)
-        copies, groups = self._make_copies(X, train, judged, storage, memory)
-        max_epochs = self._resolve_max_epochs(n_train)
+        # X is read before the training alone: what becomes of it meanwhile changes nothing.
+        originals = self._stored(X, train, storage)
+        is_same = np.array_equal(train, held_out)
+        held = originals if is_same else self._stored(X, held_out, storage)
+        groups = self._groups() if goes_on else self._choose_blurs(X, judged, originals, memory)
+        copies = [originals, *(storage.empty(originals.shape) for _ in self.blurs_)]
+        make_copies(self.blurs_, originals.numpy(), [copy.numpy() for copy in copies[1:]], memory)
         trainings = [
             self._prepare(
+                self._pairs[number] if goes_on else None,
                 [copies[0], *(copies[1 + i] for i in group)],
                 storage=storage,
                 device=device,
@@ -421,31 +501,88 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
                 generator=generator,
                 ranks=ranks,
                 # Weights do not tell what a function builds from what it built before.
-                memory=resolve_memory(None) if callable(self.network) else memory,
+                memory=resolve_memory(None) if callable(self._architecture) else memory,
             )
-            for group in groups
+            for number, group in enumerate(groups)
         ]
-
-        def on_epoch(loss_curve: list[float]) -> None:
-            logger.info("epoch %d of %d: loss %.4f", len(loss_curve), max_epochs, loss_curve[-1])
-            checkpoint.write(trainings, loss_curve)
-
-        with verbosity(self.verbose):
-            behind = checkpoint.resume(trainings)
-            if behind:
-                logger.info("going on after epoch %d", len(behind))
-            checkpoint.write(trainings, behind)
-            self.loss_curve_ = distil(trainings, max_epochs, on_epoch, loss_curve=behind)
-        contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(groups) > 1)
-        self._pairs = [
-            training.finish(1 + len(group) if contrast else 1)
-            for training, group in zip(trainings, groups, strict=True)
-        ]
-        self._architecture = self.network
         self.device_ = str(device)
         self.precision_ = str(precision).removeprefix("torch.")
-        self._set_threshold(np.concatenate(ranks.gather(self._novelties(X, held_out))))
+        earlier = self.loss_curve_ if goes_on else []
+
+        def conclude(detector: SVDRNDDetector, loss_curve: list[float]) -> None:
+            detector.loss_curve_ = [*earlier, *loss_curve]
+            detector._conclude(trainings, held, ranks)
+
+        def as_it_is(loss_curve: list[float]) -> dict[str, Any]:
+            """What a detector of this epoch has that this one has not."""
+            detector: SVDRNDDetector = object.__new__(type(self))
+            detector.__dict__.update(vars(self))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CalibrationWarning)
+                conclude(detector, loss_curve)
+            return {
+                name: value
+                for name, value in vars(detector).items()
+                if value is not vars(self).get(name)
+            }
+
+        context.max_subtasks = max_epochs
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        with verbosity(self.verbose):
+            loss_curve = checkpoint.resume(trainings)
+            if loss_curve:
+                logger.info("going on after epoch %d", len(loss_curve))
+            checkpoint.write(trainings, loss_curve)
+            start, n_behind = time.monotonic(), len(loss_curve)
+            for number in range(len(loss_curve) + 1, max_epochs + 1):
+                epoch = context.subcontext(task_name="epoch")
+                epoch.call_on_fit_task_begin(estimator=self, X=X, y=y)
+                try:
+                    loss_curve.append(run_epoch(trainings))
+                except KeyboardInterrupt:
+                    # What can be taken up again later is not to be concluded now.
+                    if not loss_curve or self.checkpoint is not None or ranks.size > 1:
+                        raise
+                    warnings.warn(
+                        f"Interrupted in epoch {number} of {max_epochs}; the detector keeps what "
+                        "it has learned so far.",
+                        ConvergenceWarning,
+                        stacklevel=5,
+                    )
+                    break
+                per_epoch = (time.monotonic() - start) / (number - n_behind)
+                logger.info(
+                    "epoch %d of %d: loss %.4f, about %.0f s left",
+                    number,
+                    max_epochs,
+                    loss_curve[-1],
+                    per_epoch * (max_epochs - number),
+                )
+                checkpoint.write(trainings, loss_curve)
+                stop = epoch.call_on_fit_task_end(
+                    estimator=self,
+                    X=X,
+                    y=y,
+                    # Which takes all processes, and each has callbacks of its own.
+                    reconstruction_attributes=partial(as_it_is, loss_curve)
+                    if ranks.size == 1
+                    else None,
+                )
+                if any(ranks.gather(stop)):
+                    logger.info("a callback stops the training")
+                    break
+        conclude(self, loss_curve)
         checkpoint.remove()
+        context.call_on_fit_task_end(
+            estimator=self, X=X, y=y, reconstruction_attributes=partial(dict, vars(self))
+        )
+
+    def _conclude(self, trainings: list[Training], held: torch.Tensor, ranks: Ranks) -> None:
+        """Take the predictors as they are, and set the threshold by the rows for that."""
+        contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(trainings) > 1)
+        self._pairs = [training.pair(all_judge=contrast) for training in trainings]
+        novelties = self._novelties(held.split(batch_rows(self.input_shape_)))
+        self._set_threshold(np.concatenate(ranks.gather(novelties)))
 
     def _split(
         self, normal: np.ndarray, random_state: np.random.RandomState, ranks: Ranks
@@ -468,50 +605,75 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         own = np.sort(held_out)[ranks.own :: ranks.size]
         return ranks.share(np.sort(train)), own, np.sort(judged)
 
-    def _make_copies(
-        self, X: Any, train: np.ndarray, judged: np.ndarray, storage: Storage, memory: Memory
-    ) -> tuple[list[torch.Tensor], list[list[int]]]:
-        """The standardised rows and their copies; which copies each predictor learns from."""
-        originals = storage.empty((len(train), *self.input_shape_))
-        self._standardise(X, train, out=originals)
+    def _choose_blurs(
+        self, X: Any, judged: np.ndarray, originals: torch.Tensor, memory: Memory
+    ) -> list[list[int]]:
+        """Set `blurs_` and `k_`; which copies each predictor learns from."""
         # Plain rows have nothing to blur.
-        self.blurs_, groups, self.k_ = [], [[]], None
+        self.blurs_: list[Any] = []
+        self.k_: Any = None
+        groups: list[list[int]] = [[]]
         if self._layout is not None:
             sample = torch.empty(len(judged), *self.input_shape_)
             self._standardise(X, judged, out=sample)
             self.blurs_, groups, self.k_ = make_blurs(
                 self.k, self.blur, self.geometry, originals.numpy(), sample.numpy(), memory
             )
-        copies = [storage.empty(originals.shape) for _ in self.blurs_]
-        make_copies(self.blurs_, originals.numpy(), [copy.numpy() for copy in copies], memory)
-        return [originals, *copies], groups
+        return groups
+
+    def _groups(self) -> list[list[int]]:
+        """Which copies each predictor of an earlier fit has learned from."""
+        sizes = [len(pair.targets.mean) - 1 for pair in self._pairs]
+        # Those of `geometry`, which come last, are for all predictors.
+        n_shared = sum(sizes) - len(self.blurs_) if len(sizes) > 1 else 0
+        if n_shared < 0 or sum(sizes) < len(self.blurs_):
+            raise ValueError(
+                "This detector comes from a file that keeps the first targets only; it scores, "
+                "but cannot learn more. Set warm_start=False and call fit."
+            )
+        n_own = len(self.blurs_) - n_shared
+        ends = np.cumsum(sizes) - n_shared * np.arange(1, len(sizes) + 1)
+        return [
+            [*range(end + n_shared - size, end), *range(n_own, len(self.blurs_))]
+            for size, end in zip(sizes, ends.tolist(), strict=True)
+        ]
 
     def _prepare(
         self,
+        earlier: DistilledPair | None,
         copies: list[torch.Tensor],
         *,
         max_epochs: int,
         generator: torch.Generator,
         **options: Any,
     ) -> Training:
-        """Draw a predictor, and a target for each of the copies."""
+        """Draw a predictor, and a target for each of the copies, or go on with those of a pair."""
         # Each has a generator of its own, since they draw from it side by side.
         own = torch.Generator(device="cpu")
         own.manual_seed(int(torch.randint(2**63 - 1, (), generator=generator)))
-        predictor, targets = build_networks(
-            self.network,
-            self.input_shape_,
-            n_targets=len(copies),
-            n_members=self.n_estimators_,
-            generator=own,
-        )
+        targets: Targets | StandardisedTargets
+        if earlier is None:
+            predictor, targets = build_networks(
+                self._architecture,
+                self.input_shape_,
+                n_targets=len(copies),
+                n_members=self.n_estimators_,
+                generator=own,
+            )
+            learning_rate = self.learning_rate
+        else:
+            # A copy, for a fit that fails must leave what was there.
+            earlier = deepcopy(earlier)
+            predictor, targets = earlier.predictor.requires_grad_(True), earlier.targets
+            # Its batch normalisations are folded into its weights, which bear no larger steps.
+            learning_rate = self.learning_rate / 10
         return Training(
             predictor,
             targets,
             copies,
             max_epochs=max_epochs,
             batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
+            learning_rate=learning_rate,
             generator=own,
             **options,
         )
@@ -523,9 +685,9 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             return 5
         return 2 if self.network == "auto" and n_rows >= _MANY_ROWS else 1
 
-    def _resolve_max_epochs(self, n_rows: int) -> int:
-        if self.max_epochs != "auto":
-            return int(self.max_epochs)
+    def _resolve_max_epochs(self, max_epochs: str | int, n_rows: int) -> int:
+        if max_epochs != "auto":
+            return int(max_epochs)
         if self._layout is None:
             return min(100, math.ceil(1500 / math.ceil(n_rows / self.batch_size)))
         return min(50, max(2, math.ceil(_ROWS_SEEN / n_rows)))
@@ -567,6 +729,12 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         for batch, inputs in self._inputs(X, rows):
             out[batch] = inputs
 
+    def _stored(self, X: np.ndarray, rows: np.ndarray, storage: Storage) -> torch.Tensor:
+        """Inputs of the networks, all of them."""
+        stored = storage.empty((len(rows), *self.input_shape_))
+        self._standardise(X, rows, out=stored)
+        return stored
+
     # -- verdicts ---------------------------------------------------------
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -591,19 +759,27 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         ValueError
             If the rows have another shape than in `fit`, or are not finite.
         """
+        return in_namespace_of(X, self._score_samples(X))
+
+    def _score_samples(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         X, _ = validate_rows(self, X, reset=False, allow_unread=True)
-        with own_torch_state():
-            return self._scores(self._novelties(_as_numpy(X), np.arange(X.shape[0])))
+        return self._scores_of(_as_numpy(X))
 
-    def _novelties(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """How novel each of the rows is by each judgement: (n, n_judgements), float64."""
+    def _scores_of(self, X: Any) -> np.ndarray:
+        """What `score_samples` makes of rows that are known to be good."""
+        with own_torch_state():
+            inputs = (inputs for _, inputs in self._inputs(X, np.arange(X.shape[0])))
+            return self._scores(self._novelties(inputs))
+
+    def _novelties(self, batches: Iterable[torch.Tensor]) -> np.ndarray:
+        """How novel each of the inputs is by each judgement: (n, n_judgements), float64."""
         device = torch.device(self.device_)
 
         def ask_all(x: torch.Tensor) -> torch.Tensor:
             return torch.cat([pair(x) for pair in self._pairs], dim=1)
 
-        novelties = [answer(ask_all, inputs, device) for _, inputs in self._inputs(X, rows)]
+        novelties = [answer(ask_all, inputs, device) for inputs in batches]
         return torch.cat(novelties).to(torch.float64).numpy()
 
     def _scores(self, novelties: np.ndarray) -> np.ndarray:
@@ -627,12 +803,12 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
                 f"keep false alarms at {_FALSE_ALARM_RATE:.0%}, and it is their lowest score. Pass "
                 "more rows or a larger validation_fraction, or call calibrate.",
                 CalibrationWarning,
-                stacklevel=5,
+                stacklevel=8,
             )
 
     def _threshold(self, scores: np.ndarray) -> float:
         """Where alarms begin, by the scores of the rows that `contamination` means."""
-        if self.contamination == "auto":
+        if isinstance(self.contamination, str):
             return held_out_threshold(scores, _FALSE_ALARM_RATE)
         return training_threshold(scores, self.contamination)
 
@@ -669,7 +845,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
         labels : ndarray of shape (n,), int
             1 for normal, -1 for novel.
         """
-        return np.where(self.decision_function(X) >= 0, 1, -1)
+        return in_namespace_of(X, np.where(self._score_samples(X) >= self.offset_, 1, -1))
 
     def calibrate(self, X: Any, false_alarm_rate: float = 0.05) -> SVDRNDDetector:
         """Move the threshold by new normal rows, without training again.
@@ -713,7 +889,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
             max_val=1,
             include_boundaries="neither",
         )
-        scores = self.score_samples(X)
+        scores = self._score_samples(X)
         fewest = fewest_rows(false_alarm_rate)
         if len(scores) < fewest:
             raise ValueError(
@@ -774,7 +950,9 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
                 f"contamination={self.contamination!r} held no row out, which p-values need; call "
                 "calibrate with normal rows first, or fit with contamination='auto'."
             )
-        return conformal_p_values(self.score_samples(X), self.calibration_scores_)
+        return in_namespace_of(
+            X, conformal_p_values(self._score_samples(X), self.calibration_scores_)
+        )
 
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
         """Fit to X, with the rows that `y` labels -1 left out, and label all of X.
@@ -825,6 +1003,7 @@ class SVDRNDDetector(OutlierMixin, BaseEstimator):
                         self._architecture,
                         self.input_shape_,
                         n_members=self.n_estimators_,
+                        all_judge=len(self._units) > len(state["_pairs"]),
                         weights=weights,
                     ).to(device)
                     for weights in state["_pairs"]

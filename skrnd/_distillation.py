@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,8 @@ class StandardisedTargets(nn.Module):
         self.register_buffer("mean", torch.zeros(shape, dtype=torch.float32))
         self.register_buffer("scale", torch.ones(shape, dtype=torch.float32))
 
-    def standardise_(self, copy: int, raw: torch.Tensor, ranks: Ranks) -> None:
-        """Learn mean and scale of one target from raw outputs, and standardise these in place.
+    def learn(self, copy: int, raw: torch.Tensor, ranks: Ranks) -> None:
+        """Learn mean and scale of one target from its raw outputs.
 
         Block by block, since there may be more of them than memory.
         """
@@ -63,29 +64,35 @@ class StandardisedTargets(nn.Module):
         # An output that never moves says nothing and must not divide by zero.
         scale = torch.where(scale <= 1e-6 * mean.abs(), 1.0, scale)
         self.mean[copy], self.scale[copy] = mean, scale
-        for block in blocks:
+
+    def standardise_(self, copy: int, raw: torch.Tensor) -> None:
+        """Standardise raw outputs of one target in place."""
+        mean, scale = self.mean[copy].to(raw.device), self.scale[copy].to(raw.device)
+        for block in raw.split(_MAX_ROWS):
             block.sub_(mean).div_(scale)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """What all targets say: (n, n_targets, n_outputs)."""
-        return (self.networks(x, range(len(self.mean))) - self.mean) / self.scale
-
-    def first(self, n_targets: int) -> StandardisedTargets:
-        """The first few of the targets, as a module of their own."""
-        kept = StandardisedTargets(self.networks.first(n_targets), n_targets, self.mean.shape[1])
-        kept = kept.to(self.mean.device)
-        kept.mean.copy_(self.mean[:n_targets])
-        kept.scale.copy_(self.scale[:n_targets])
-        return kept
+    def forward(self, x: torch.Tensor, n_targets: int) -> torch.Tensor:
+        """What the first few targets say: (n, n_targets, n_outputs)."""
+        raw = self.networks(x, range(n_targets))
+        return (raw - self.mean[:n_targets]) / self.scale[:n_targets]
 
 
 class DistilledPair(nn.Module):
-    """A predictor and the targets that judge it; says how novel a row is, in one way or two."""
+    """A predictor and its targets; says how novel a row is, in one way or two.
 
-    def __init__(self, predictor: nn.Module, targets: StandardisedTargets) -> None:
+    Parameters
+    ----------
+    predictor : module
+    targets : StandardisedTargets
+    n_judges : int
+        How many of the targets, from the first on, have a say.
+    """
+
+    def __init__(self, predictor: nn.Module, targets: StandardisedTargets, n_judges: int) -> None:
         super().__init__()
         self.predictor = predictor
         self.targets = targets
+        self.n_judges = n_judges
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Error of the mimicry and, with several targets, its contrast: (n, 1) or (n, 2).
@@ -93,7 +100,7 @@ class DistilledPair(nn.Module):
         Summed in double precision: the order in which torch adds up a row
         depends on how many rows there are.
         """
-        said = self.targets(x)
+        said = self.targets(x, self.n_judges)
         wide = widest_float(said.device)
         own, others = said[:, :1].to(wide), said[:, 1:].to(wide)
         off = self.predictor(x).unsqueeze(1).to(wide) - own
@@ -118,8 +125,9 @@ class Training:
     ----------
     predictor : module
         Changed in place.
-    targets : Targets
-        One for each copy, the first for the rows themselves.
+    targets : Targets or StandardisedTargets
+        One for each copy, the first for the rows themselves. Those of an earlier
+        training stay as they are standardised.
     copies : sequence of tensors of shape (n, ...)
         float32, on the CPU: the rows, then their blurred copies.
     storage : Storage
@@ -140,7 +148,7 @@ class Training:
     def __init__(
         self,
         predictor: nn.Module,
-        targets: Targets,
+        targets: Targets | StandardisedTargets,
         copies: Sequence[torch.Tensor],
         *,
         storage: Storage,
@@ -168,11 +176,13 @@ class Training:
         self._n_steps = math.ceil(self._n_rows / own_batch_size)
         self._n_parts = 1
         self._optimiser = torch.optim.Adam(predictor.parameters(), lr=learning_rate, fused=True)
+        n_steps = max_epochs * self._n_steps + 1
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimiser,
             learning_rate,
-            total_steps=max_epochs * self._n_steps + 1,
-            pct_start=0.1,
+            total_steps=n_steps,
+            # torch divides by the steps of the rise less one.
+            pct_start=max(0.1, 1.5 / n_steps),
         )
 
     def run_epoch(self) -> float:
@@ -261,52 +271,25 @@ class Training:
         self._schedule.load_state_dict(state["schedule"])
         self._generator.set_state(state["generator"])
 
-    def finish(self, n_judges: int) -> DistilledPair:
-        """The pair, ready to score, with the first `n_judges` of the targets to score with."""
+    def pair(self, *, all_judge: bool) -> DistilledPair:
+        """The pair as it is now, ready to score: by all of its targets or by the first."""
         self.ranks.align(self._predictor)
-        self._predictor.requires_grad_(False).eval()
-        fold_norms(self._predictor)
-        return DistilledPair(self._predictor, self._targets.first(n_judges))
+        predictor = deepcopy(self._predictor).requires_grad_(False).eval()
+        fold_norms(predictor)
+        return DistilledPair(predictor, self._targets, len(self._wanted) if all_judge else 1)
 
 
-def distil(
-    trainings: Sequence[Training],
-    max_epochs: int,
-    on_epoch: Callable[[list[float]], None],
-    *,
-    loss_curve: Sequence[float] = (),
-) -> list[float]:
-    """Run the epochs of several trainings, on a CPU side by side.
-
-    Parameters
-    ----------
-    trainings : sequence of Training
-        On one device.
-    max_epochs : int
-        How many epochs each of them runs.
-    on_epoch : callable
-        Called after each epoch with the mean losses of all epochs so far.
-    loss_curve : sequence of float, default=()
-        Losses of the epochs that the trainings have behind them.
-
-    Returns
-    -------
-    loss_curve : list of float
-        The mean loss of each epoch, over all trainings.
-    """
+def run_epoch(trainings: Sequence[Training]) -> float:
+    """Run one epoch of several trainings, on a CPU side by side; returns their mean loss."""
     device, ranks = trainings[0].device, trainings[0].ranks
     epochs = [training.run_epoch for training in trainings]
-    loss_curve = list(loss_curve)
-    while len(loss_curve) < max_epochs:
-        # Processes meet in one order.
-        losses = side_by_side(epochs, device) if ranks.size == 1 else [run() for run in epochs]
-        loss_curve.append(float(np.mean(ranks.gather(losses))))
-        on_epoch(loss_curve)
-    return loss_curve
+    # Processes meet in one order.
+    losses = side_by_side(epochs, device) if ranks.size == 1 else [run() for run in epochs]
+    return float(np.mean(ranks.gather(losses)))
 
 
 def _targets_of_copies(
-    targets: Targets,
+    targets: Targets | StandardisedTargets,
     copies: Sequence[torch.Tensor],
     device: torch.device,
     storage: Storage,
@@ -314,21 +297,28 @@ def _targets_of_copies(
     memory: Memory,
 ) -> tuple[StandardisedTargets, list[torch.Tensor]]:
     """Standardise each target over its copy; return them and what they say there."""
-    targets = targets.to(device).eval()
-    fold_norms(targets)
     n_rows, *input_shape = copies[0].shape
-    n_outputs = answer(lambda x: targets(x, [0])[:, 0], copies[0][:1], device).shape[1]
-    standardised = StandardisedTargets(targets, len(copies), n_outputs).to(device)
+    is_new = isinstance(targets, Targets)
+    if isinstance(targets, Targets):
+        networks = targets.to(device).eval()
+        fold_norms(networks)
+        n_outputs = answer(lambda x: networks(x, [0])[:, 0], copies[0][:1], device).shape[1]
+        standardised = StandardisedTargets(networks, len(copies), n_outputs).to(device)
+    else:
+        standardised = targets.to(device)
+        networks, n_outputs = standardised.networks, standardised.mean.shape[1]
     answers = memory.cache(_answers, ignore=["targets"])
     block_rows = max(1, _BLOCK_VALUES // math.prod(input_shape))
     wanted = []
     for i, copy in enumerate(copies):
         said = storage.empty((n_rows, n_outputs))
-        weights = {name: w.cpu().numpy() for name, w in targets.weights_of(i).items()}
+        weights = {name: w.cpu().numpy() for name, w in networks.weights_of(i).items()}
         for rows, part in zip(copy.split(block_rows), said.split(block_rows), strict=True):
-            kept = answers(targets, i, rows.numpy(), str(device), weights)
+            kept = answers(networks, i, rows.numpy(), str(device), weights)
             part.numpy()[:] = kept
-        standardised.standardise_(i, said, ranks)
+        if is_new:
+            standardised.learn(i, said, ranks)
+        standardised.standardise_(i, said)
         wanted.append(said)
     return standardised, wanted
 
@@ -348,6 +338,7 @@ def load_pair(
     input_shape: tuple[int, ...],
     *,
     n_members: int,
+    all_judge: bool,
     weights: Mapping[str, np.ndarray],
 ) -> DistilledPair:
     """Build a pair again from the arrays of its `state_dict`.
@@ -361,7 +352,7 @@ def load_pair(
     n_targets, n_outputs = weights["targets.mean"].shape
     # Copied, since joblib maps arrays read-only and torch has no such tensors.
     state = {name: torch.from_numpy(np.array(w)) for name, w in weights.items()}
-    if known:
+    if not callable(network):
         predictor, targets = outline_networks(network, input_shape, n_targets, n_members)
     else:
         generator = torch.Generator(device="cpu")
@@ -370,11 +361,13 @@ def load_pair(
         )
     for part in (predictor, targets):
         fold_norms(part.eval())
-    pair = DistilledPair(predictor, StandardisedTargets(targets, n_targets, n_outputs))
+    standardised = StandardisedTargets(targets, n_targets, n_outputs)
+    pair = DistilledPair(predictor, standardised, n_targets if all_judge else 1)
     # No memory but that of the arrays is taken, whatever the shapes of a broken file say.
     pair.load_state_dict(state, assign=known)
     if known:
-        pair.to(memory_format=torch.channels_last)
+        # torch's annotations of Module.to leave memory_format out.
+        pair.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return pair.requires_grad_(False).eval()
 
 

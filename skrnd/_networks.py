@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -34,7 +35,13 @@ class ConvNorm(nn.Sequential):
         )
 
     def fold(self) -> None:
-        self[0] = fuse_conv_bn_eval(self[0], self[1]).to(memory_format=torch.channels_last)
+        """Make one of both, if they are two still."""
+        if isinstance(self[1], nn.Identity):
+            return
+        conv, norm = cast(nn.Conv2d, self[0]), cast(nn.BatchNorm2d, self[1])
+        folded = fuse_conv_bn_eval(conv, norm)
+        # torch's annotations of Module.to leave memory_format out.
+        self[0] = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self[1] = nn.Identity()
 
 
@@ -120,10 +127,11 @@ class Targets(nn.Module):
         For each member, what each of its targets makes of the common part.
     """
 
-    def __init__(self, trunks: list[nn.Module], heads: list[list[nn.Module]]) -> None:
+    def __init__(self, trunks: Sequence[nn.Module], heads: Sequence[Sequence[nn.Module]]) -> None:
         super().__init__()
         self.trunks = nn.ModuleList(trunks)
-        self.heads = nn.ModuleList(nn.ModuleList(own) for own in heads)
+        # Any, because a ModuleList does not say what it holds, which are ModuleLists here.
+        self.heads: Any = nn.ModuleList(nn.ModuleList(own) for own in heads)
 
     def forward(self, x: torch.Tensor, copies: Sequence[int]) -> torch.Tensor:
         """What the targets of `copies` say: (n, n_copies, n_outputs)."""
@@ -133,17 +141,13 @@ class Targets(nn.Module):
             of_members.append(torch.stack([heads[i](common) for i in copies], dim=1))
         return torch.cat(of_members, dim=2)
 
-    def first(self, n_targets: int) -> Targets:
-        """The first few of the targets, as a module of their own."""
-        return Targets(list(self.trunks), [list(heads)[:n_targets] for heads in self.heads])
-
     def weights_of(self, copy: int) -> dict[str, torch.Tensor]:
         """All weights that the target of a copy consists of."""
         own = Targets(list(self.trunks), [[heads[copy]] for heads in self.heads])
         return own.state_dict()
 
 
-def independent(targets: list[nn.Module]) -> Targets:
+def independent(targets: Sequence[nn.Module]) -> Targets:
     """Targets that have nothing in common."""
     return Targets([nn.Identity()], [targets])
 
@@ -409,7 +413,7 @@ def _build_known(
                     initialise(weight, generator)
                 nn.init.zeros_(module.bias)
         # Convolutions follow the layout of their weights, and are faster in this one.
-        part.to(memory_format=torch.channels_last)
+        part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return predictor, targets
 
 
@@ -435,7 +439,7 @@ def _call_factory(
 
 
 def _check_supplied(
-    predictor: nn.Module, targets: list[nn.Module], input_shape: tuple[int, ...]
+    predictor: nn.Module, targets: Sequence[nn.Module], input_shape: tuple[int, ...]
 ) -> None:
     """Refuse modules of a user's factory that cannot be distilled."""
     weights = [list(module.parameters()) for module in (predictor, *targets)]

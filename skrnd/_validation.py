@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Options, StrOptions
 from sklearn.utils.validation import check_array, validate_data
+from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler
 
+from ._backend import widest_float
 from ._images import ImageLayout, find_layout
 
 LAYOUT_CONSTRAINTS = {
@@ -53,7 +56,8 @@ def validate_rows(
         Has the parameters `image_shape` and `channel_axis`; receives
         `n_features_in_`, `feature_names_in_` and `sample_shape_`.
     X : array-like or tensor of shape (n_samples, n_features) or a stack of images
-        Real and finite.
+        Real and finite. Or a torch Dataset of these rows or of tuples that begin with
+        one, or a DataLoader that gives them batch by batch, in order.
     reset : bool
         Whether to record what X looks like (fit) or to compare with it.
     ensure_min_samples : int, default=1
@@ -69,6 +73,10 @@ def validate_rows(
     layout : ImageLayout or None
         None for plain rows.
     """
+    if isinstance(X, (Dataset, DataLoader)):
+        X = _rows_of(X)
+    if np.ma.is_masked(X):
+        raise ValueError("X is a masked array, and what its mask hides would count; fill it first.")
     if not hasattr(X, "shape"):
         X = np.asarray(X)
     if not reset:
@@ -112,6 +120,62 @@ def _compare_shape(estimator: Any, shape: tuple[int, ...]) -> None:
             f"X has rows of shape {shape[1:]}, but {type(estimator).__name__} was fitted on "
             f"rows of shape {fitted}."
         )
+
+
+class _DatasetRows:
+    """Rows of a map-style torch Dataset as an array that is read as it is sliced."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        first = self._row(0)
+        self.shape = (len(dataset), *first.shape)
+        self.ndim = len(self.shape)
+        self.dtype = first.dtype
+        self.chunks = (1, *first.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: int | slice) -> np.ndarray:
+        if not isinstance(rows, slice):
+            return self._row(rows)
+        taken = [self._row(row) for row in range(*rows.indices(len(self)))]
+        return np.stack(taken) if taken else np.empty((0, *self.shape[1:]), self.dtype)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+    def _row(self, row: int) -> np.ndarray:
+        value = _first(self._dataset[row])
+        return value.detach().cpu().numpy() if torch.is_tensor(value) else np.asarray(value)
+
+
+def _first(item: Any) -> Any:
+    """The row, of an item that may go on with its label."""
+    return item[0] if isinstance(item, (tuple, list)) else item
+
+
+def _rows_of(X: Dataset[Any] | DataLoader[Any]) -> Any:
+    if isinstance(X, DataLoader):
+        if not isinstance(X.sampler, SequentialSampler):
+            raise ValueError(
+                "X is a DataLoader that does not keep the order of its rows, so that nothing tells "
+                "whose a score is; pass one with shuffle=False and no sampler, or its dataset."
+            )
+        return torch.cat([torch.as_tensor(_first(batch)) for batch in X])
+    if isinstance(X, IterableDataset):
+        raise TypeError("X must be a Dataset with a length, or an array; got an IterableDataset.")
+    return _DatasetRows(X)
+
+
+def in_namespace_of(X: Any, values: np.ndarray) -> Any:
+    """Values beside X, a tensor, where scikit-learn is told to dispatch; numpy's otherwise."""
+    if not isinstance(X, torch.Tensor) or not get_config()["array_api_dispatch"]:
+        return values
+    result = torch.from_numpy(values)
+    if result.is_floating_point():
+        result = result.to(widest_float(X.device))
+    return result.to(X.device)
 
 
 def is_unread(X: Any) -> bool:

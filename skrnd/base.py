@@ -64,7 +64,7 @@ class BaseImageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
     np.float64(0.0)
     """
 
-    _parameter_constraints: dict = {**LAYOUT_CONSTRAINTS}
+    _parameter_constraints: dict[str, Any] = {**LAYOUT_CONSTRAINTS}
 
     def __init__(
         self,
@@ -130,7 +130,8 @@ class BaseImageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         X_new : ndarray or tensor
             Of the shape and layout of X; a tensor on the same device if X is
             one. Floats keep their dtype; integers and booleans come back as
-            float32 up to 16 bits and as float64 beyond.
+            float32 up to 16 bits and as float64 beyond. Values that the dtype has no
+            room for become its largest.
         """
         self._validate_params()
         X, layout = self._validate(X, reset=False)
@@ -141,7 +142,12 @@ class BaseImageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         row_bytes = 64 * max(1, math.prod(X.shape[1:]))
         block_rows = max(1, int(get_config()["working_memory"] * 2**20) // row_bytes)
         for rows in gen_batches(len(X), block_rows):
-            new[rows] = self._transform_block(X[rows], layout, work)
+            made = self._transform_block(X[rows], layout, work)
+            if new.dtype.itemsize == 2:
+                # Floats of 16 bits have little room for what a blur adds.
+                limits = torch.finfo(new.dtype) if is_tensor else np.finfo(new.dtype)
+                made = made.clip(float(limits.min), float(limits.max))
+            new[rows] = made
         return new
 
     def _validate(self, X: Any, *, reset: bool) -> tuple[Any, ImageLayout]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -183,7 +184,7 @@ class SVDBlur(SpectrumTransformer):
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features of flat rows, if they have string names.
     sample_shape_ : tuple of int
         Shape of one row of X.
@@ -209,7 +210,7 @@ class SVDBlur(SpectrumTransformer):
     4
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **LAYOUT_CONSTRAINTS,
         "k": _K_CONSTRAINT,
     }
@@ -258,7 +259,7 @@ class SVDSoften(SpectrumTransformer):
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features of flat rows, if they have string names.
     sample_shape_ : tuple of int
         Shape of one row of X.
@@ -283,7 +284,7 @@ class SVDSoften(SpectrumTransformer):
     0.0
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **LAYOUT_CONSTRAINTS,
         "k": _K_CONSTRAINT,
     }
@@ -341,7 +342,7 @@ class SVDSharpen(SpectrumTransformer):
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features of flat rows, if they have string names.
     sample_shape_ : tuple of int
         Shape of one row of X.
@@ -361,7 +362,7 @@ class SVDSharpen(SpectrumTransformer):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **LAYOUT_CONSTRAINTS,
         "k": _K_CONSTRAINT,
         "gain": [Interval(Real, 1, None, closed="neither")],
@@ -423,7 +424,7 @@ class DCTBlur(_SeparableBlur):
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features of flat rows, if they have string names.
     sample_shape_ : tuple of int
         Shape of one row of X.
@@ -439,7 +440,7 @@ class DCTBlur(_SeparableBlur):
     [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **LAYOUT_CONSTRAINTS,
         "k": _K_CONSTRAINT,
     }
@@ -455,7 +456,8 @@ class DCTBlur(_SeparableBlur):
         self.k = k
 
     def _operators(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(self._projection(size, (height, width)) for size in (height, width))
+        image = (height, width)
+        return self._projection(height, image), self._projection(width, image)
 
     def _projection(self, size: int, image: tuple[int, int]) -> np.ndarray:
         n_kept = size - _n_smallest(self.k, size, image)
@@ -486,7 +488,7 @@ class GaussianBlur(_SeparableBlur):
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features of flat rows, if they have string names.
     sample_shape_ : tuple of int
         Shape of one row of X.
@@ -501,7 +503,7 @@ class GaussianBlur(_SeparableBlur):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **LAYOUT_CONSTRAINTS,
         "sigma": [Interval(Real, 0, None, closed="neither")],
     }

@@ -22,6 +22,11 @@ __all__ = ["to_onnx"]
 class _Verdict(nn.Module):
     """Everything between an image and its verdict as one module."""
 
+    mean: torch.Tensor
+    scale: torch.Tensor
+    units: torch.Tensor
+    offset: torch.Tensor
+
     def __init__(self, detector: SVDRNDDetector) -> None:
         super().__init__()
         self.pairs = nn.ModuleList(detector._pairs)
@@ -103,6 +108,7 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
             dynamic_shapes=({0: torch.export.Dim("n_rows")},),
             verbose=False,
         )
+        assert program is not None  # which it is for the older exporter only
         program.save(os.fspath(path))
 
 

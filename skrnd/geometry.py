@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
@@ -46,7 +47,7 @@ class Flip(BaseImageTransformer):
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features of flat rows, if they have string names.
     sample_shape_ : tuple of int
         Shape of one row of X.
@@ -59,7 +60,7 @@ class Flip(BaseImageTransformer):
             [4., 3.]]])
     """
 
-    _parameter_constraints: dict = {**LAYOUT_CONSTRAINTS, "axis": _AXIS_CONSTRAINT}
+    _parameter_constraints: dict[str, Any] = {**LAYOUT_CONSTRAINTS, "axis": _AXIS_CONSTRAINT}
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class Rotate(BaseImageTransformer):
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features of flat rows, if they have string names.
     sample_shape_ : tuple of int
         Shape of one row of X.
@@ -110,7 +111,7 @@ class Rotate(BaseImageTransformer):
             [1., 3.]]])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **LAYOUT_CONSTRAINTS,
         "angle": [Interval(Real, None, None, closed="neither")],
     }
@@ -159,7 +160,7 @@ class Translate(BaseImageTransformer):
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features of flat rows, if they have string names.
     sample_shape_ : tuple of int
         Shape of one row of X.
@@ -171,7 +172,7 @@ class Translate(BaseImageTransformer):
     array([[[1., 1., 2.]]])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **LAYOUT_CONSTRAINTS,
         "shift": [
             Interval(Integral, None, None, closed="neither"),
@@ -233,7 +234,7 @@ class Shear(BaseImageTransformer):
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features of flat rows, if they have string names.
     sample_shape_ : tuple of int
         Shape of one row of X.
@@ -248,7 +249,7 @@ class Shear(BaseImageTransformer):
             [0., 0., 1.]]])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **LAYOUT_CONSTRAINTS,
         "angle": [Interval(Real, -90, 90, closed="neither")],
         "axis": _AXIS_CONSTRAINT,
@@ -295,7 +296,7 @@ class Contrast(BaseImageTransformer):
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features of flat rows, if they have string names.
     sample_shape_ : tuple of int
         Shape of one row of X.
@@ -308,7 +309,7 @@ class Contrast(BaseImageTransformer):
             [4., 6.]]])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **LAYOUT_CONSTRAINTS,
         "factor": [Interval(Real, 0, None, closed="neither")],
     }
@@ -348,7 +349,7 @@ class Invert(BaseImageTransformer):
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features of flat rows, if they have string names.
     sample_shape_ : tuple of int
         Shape of one row of X.

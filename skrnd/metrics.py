@@ -295,7 +295,7 @@ detection_accuracy_scorer = make_scorer(
 aupr_scorer = make_scorer(aupr_score, response_method="decision_function")
 
 
-def _ranked(y_true: ArrayLike, y_score: ArrayLike, pos_label: int) -> tuple[np.ndarray, np.ndarray]:
+def _ranked(y_true: Any, y_score: Any, pos_label: int) -> tuple[np.ndarray, np.ndarray]:
     """Mask of positive rows, and finite numbers in the order of being positive."""
     y_true, y_score = column_or_1d(y_true), column_or_1d(y_score)
     check_consistent_length(y_true, y_score)

@@ -174,7 +174,10 @@ class ProbeScorer:
 
     def _make_probes(self) -> list[Any]:
         if self.probes is None:
-            layout = {"image_shape": self.image_shape, "channel_axis": self.channel_axis}
+            layout: dict[str, Any] = {
+                "image_shape": self.image_shape,
+                "channel_axis": self.channel_axis,
+            }
             return [
                 GaussianBlur(0.5, **layout),
                 DCTBlur(0.5, **layout),

@@ -16,8 +16,9 @@ import torch
 import zarr
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.decomposition import PCA
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -152,6 +153,250 @@ def test_a_device_that_is_gone_is_replaced_on_loading(images):
 
 
 # -- what the method does ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"blur": "svd", "k": 4}, {"geometry": Rotate()}, {"blur": None}, {"network": flat_network}],
+)
+def test_learning_goes_on_with_new_images(params, images):
+    """The predictors change; what makes scores comparable does not."""
+    detector = SVDRNDDetector(random_state=0, max_epochs=2, **params).fit(images)
+    before = pickle.loads(pickle.dumps(detector))
+    assert detector.partial_fit(2 * images) is detector
+    for name in ("mean_", "scale_", "n_estimators_", "k_", "sample_shape_"):
+        np.testing.assert_array_equal(getattr(detector, name), getattr(before, name))
+    assert detector.loss_curve_[:2] == before.loss_curve_
+    assert len(detector.loss_curve_) == 3
+    for pair, earlier in zip(detector._pairs, before._pairs, strict=True):
+        now, then = pair.state_dict(), earlier.state_dict()
+        changed = {name for name in now if not torch.equal(now[name], then[name])}
+        assert changed
+        assert all(name.startswith("predictor.") for name in changed)
+    assert not np.array_equal(detector.score_samples(images), before.score_samples(images))
+    # One pass is what a warm start of one epoch makes.
+    warm = before.set_params(warm_start=True, max_epochs=1).fit(2 * images)
+    np.testing.assert_array_equal(warm.score_samples(images), detector.score_samples(images))
+    assert warm.offset_ == detector.offset_
+
+
+def test_what_goes_on_finds_the_new_normal(rng):
+    """Rows that were novel become normal, and the threshold follows."""
+    old, new = rng.normal(size=(500, 4)), rng.normal(size=(500, 4)) + 4.0
+    detector = SVDRNDDetector(random_state=0).fit(old)
+    assert np.mean(detector.predict(new) == -1) > 0.9
+    for _ in range(10):
+        detector.partial_fit(np.concatenate([old, new]))
+    fresh = rng.normal(size=(500, 4)) + 4.0
+    assert np.mean(detector.predict(fresh) == -1) < 0.15
+
+
+def test_without_a_fit_before_both_begin_one(images):
+    expected = SVDRNDDetector(max_epochs=2, random_state=0).fit(images).score_samples(images)
+    first = SVDRNDDetector(max_epochs=2, random_state=0).partial_fit(images)
+    warm = SVDRNDDetector(max_epochs=2, random_state=0, warm_start=True).fit(images)
+    for detector in (first, warm):
+        np.testing.assert_array_equal(detector.score_samples(images), expected)
+
+
+def test_going_on_that_is_refused_leaves_the_detector_as_it_was(images, monkeypatch):
+    detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(images)
+    scores, offset = detector.score_samples(images), detector.offset_
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(ValueError, match="rows of shape"):
+        detector.partial_fit(images[:, :-1])
+    monkeypatch.setattr(SVDRNDDetector, "_set_threshold", fail)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        detector.partial_fit(images)
+    np.testing.assert_array_equal(detector.score_samples(images), scores)
+    assert detector.offset_ == offset
+    assert len(detector.loss_curve_) == 1
+
+
+class Pictures(torch.utils.data.Dataset):
+    """Images one by one, with labels or without."""
+
+    def __init__(self, images, labelled):
+        self.images = images
+        self.labelled = labelled
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, row):
+        image = torch.tensor(self.images[row])
+        return (image, 1) if self.labelled else image
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda images: Pictures(images, labelled=False),
+        lambda images: Pictures(images, labelled=True),
+        lambda images: torch.utils.data.TensorDataset(torch.tensor(images)),
+        lambda images: torch.utils.data.DataLoader(Pictures(images, labelled=True), batch_size=7),
+    ],
+)
+def test_datasets_and_loaders_of_torch_are_images(wrap, images):
+    expected = SVDRNDDetector(**QUICK).fit(images)
+    detector = SVDRNDDetector(**QUICK).fit(wrap(images))
+    assert detector.sample_shape_ == (3, 8, 8)
+    scores = expected.score_samples(images)
+    np.testing.assert_allclose(detector.score_samples(wrap(images)), scores, rtol=1e-6)
+    blur = SVDBlur(2)
+    np.testing.assert_allclose(
+        np.asarray(blur.fit_transform(wrap(images))), blur.fit_transform(images), atol=1e-6
+    )
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """Images without an end that is known."""
+
+    def __iter__(self):
+        return iter(np.zeros((4, 3, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "match"),
+    [
+        (Stream(), TypeError, "IterableDataset"),
+        (
+            torch.utils.data.DataLoader(Pictures(np.zeros((9, 8, 8)), True), shuffle=True),
+            ValueError,
+            "does not keep the order",
+        ),
+    ],
+)
+def test_what_has_no_order_is_refused(X, error, match):
+    with pytest.raises(error, match=match):
+        SVDRNDDetector(**QUICK).fit(X)
+
+
+def test_tensors_come_back_where_scikit_learn_dispatches(images, monkeypatch):
+    # scikit-learn asks whether scipy dispatches as well, which nothing here needs.
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    X = torch.tensor(images)
+    detector = SVDRNDDetector(**QUICK).fit(X)
+    methods = (detector.score_samples, detector.decision_function, detector.predict)
+    for method in (*methods, detector.p_values):
+        expected = method(X)
+        assert isinstance(expected, np.ndarray)
+        with config_context(array_api_dispatch=True):
+            values = method(X)
+            assert isinstance(method(images), np.ndarray)
+        assert values.device == X.device
+        np.testing.assert_array_equal(values.numpy(), expected)
+
+
+class Recorder:
+    """A callback that remembers what it is told, and stops after so many epochs."""
+
+    max_propagation_depth = None
+
+    def __init__(self, n_epochs=None):
+        self.n_epochs = n_epochs
+        self.told = []
+        self.detectors = []
+
+    def setup(self, estimator, context):
+        self.told.append("setup")
+
+    def teardown(self, estimator, context):
+        self.told.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.told.append(("begin", context.task_name, context.max_subtasks))
+
+    def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
+        self.told.append(("end", context.task_name))
+        if context.task_name == "epoch":
+            fitted_estimator.decision_function(X)
+            self.detectors.append(fitted_estimator)
+            return len(self.detectors) == self.n_epochs
+        return None
+
+
+def test_callbacks_follow_the_epochs(images):
+    """Each is given the detector that a fit which ends there would be."""
+    recorder = Recorder()
+    detector = SVDRNDDetector(max_epochs=3, random_state=0).set_callbacks(recorder)
+    scores = detector.fit(images).score_samples(images)
+    epoch = [("begin", "epoch", 0), ("end", "epoch")]
+    assert recorder.told == ["setup", ("begin", "fit", 3), *epoch * 3, ("end", "fit"), "teardown"]
+    np.testing.assert_array_equal(recorder.detectors[-1].score_samples(images), scores)
+    assert not np.array_equal(recorder.detectors[0].score_samples(images), scores)
+    assert [len(one.loss_curve_) for one in recorder.detectors] == [1, 2, 3]
+    # Watching changes nothing.
+    plain = SVDRNDDetector(max_epochs=3, random_state=0).fit(images)
+    np.testing.assert_array_equal(plain.score_samples(images), scores)
+
+
+def test_a_callback_stops_the_training(images):
+    recorder = Recorder(n_epochs=2)
+    detector = SVDRNDDetector(max_epochs=5, random_state=0).set_callbacks(recorder).fit(images)
+    assert len(detector.loss_curve_) == 2
+    assert recorder.told[-1] == "teardown"
+    expected = recorder.detectors[-1].score_samples(images)
+    np.testing.assert_array_equal(detector.score_samples(images), expected)
+
+
+def test_callbacks_are_taken_down_after_an_error(images):
+    recorder = Recorder()
+    detector = SVDRNDDetector(k=100, max_epochs=3).set_callbacks(recorder)
+    with pytest.raises(ValueError, match="k=100"):
+        detector.fit(images)
+    assert recorder.told == ["setup", "teardown"]
+    assert not hasattr(detector, "n_features_in_")
+
+
+def test_callbacks_reach_the_detector_in_pipelines_and_searches(images, capsys):
+    monitor = ScoringMonitor(scoring="roc_auc")
+    y = np.r_[np.ones(50), -np.ones(10)]
+    detector = SVDRNDDetector(max_epochs=2, image_shape=(3, 8, 8), random_state=0)
+    detector.set_callbacks(monitor)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), detector),
+        {"svdrnddetector__k": [2, 5]},
+        scoring="roc_auc",
+        cv=StratifiedKFold(2),
+        refit=False,
+    )
+    search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(images.reshape(60, -1), y)
+    assert "SVDRNDDetector - fit #1" in capsys.readouterr().out
+    logs = monitor.get_logs(select="all")
+    # Each of two candidates and two folds has two epochs.
+    n_epochs = [sum(row["task_name"] == "epoch" for row in log.data) for log in logs]
+    assert sum(n_epochs) == 8
+    assert all(0 <= row["roc_auc"] <= 1 for log in logs for row in log.data)
+
+
+def test_ctrl_c_keeps_what_was_learned(images, monkeypatch):
+    def run_epoch(trainings):
+        if len(losses) == 2:
+            raise KeyboardInterrupt
+        losses.append(original(trainings))
+        return losses[-1]
+
+    losses, original = [], skrnd._detector.run_epoch
+    monkeypatch.setattr(skrnd._detector, "run_epoch", run_epoch)
+    with pytest.warns(ConvergenceWarning, match="Interrupted in epoch 3 of 5") as caught:
+        detector = SVDRNDDetector(max_epochs=5, random_state=0).fit(images)
+    assert caught[0].filename == __file__
+    assert detector.loss_curve_ == losses
+    assert np.isfinite(detector.decision_function(images)).all()
+    # In the first epoch there is nothing to keep.
+    monkeypatch.setattr(skrnd._detector, "run_epoch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        detector.fit(images)
+    assert detector.loss_curve_ == losses
+
+
+def interrupt(trainings):
+    """An impatient user."""
+    raise KeyboardInterrupt
 
 
 def test_memory_keeps_what_the_candidates_of_a_search_share(images, tmp_path):
@@ -338,8 +583,9 @@ def test_held_out_rows_calibrate_and_are_kept(images):
 
 @pytest.mark.filterwarnings("default::skrnd.CalibrationWarning")
 def test_too_few_rows_to_calibrate_are_told_of(images):
-    with pytest.warns(CalibrationWarning, match="6 rows are held out.*fewer than 19.*5%"):
+    with pytest.warns(CalibrationWarning, match="6 rows are held out.*fewer than 19.*5%") as caught:
         detector = SVDRNDDetector(**QUICK).fit(images)
+    assert caught[0].filename == __file__
     before = detector.offset_
     for rate, fewest in ((0.05, 19), (0.01, 99)):
         with pytest.raises(ValueError, match=f"false_alarm_rate={rate} takes at least {fewest}"):
@@ -707,10 +953,12 @@ def test_verbose_logs_the_loss_of_every_epoch(images, caplog, capsys):
     assert caplog.messages == []
     params = {"max_epochs": 2, "random_state": 0, "verbose": 1}
     first, second = SVDRNDDetector(**params).fit(images).loss_curve_
-    assert caplog.messages == [
+    told = [message.partition(", about ") for message in caplog.messages]
+    assert [head for head, _, _ in told] == [
         f"epoch 1 of 2: loss {first:.4f}",
         f"epoch 2 of 2: loss {second:.4f}",
     ]
+    assert told[1][2] == "0 s left"
     assert capsys.readouterr().out == ""
 
 

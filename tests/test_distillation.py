@@ -15,8 +15,8 @@ from skrnd._distillation import (
     Training,
     answer,
     batch_rows,
-    distil,
     load_pair,
+    run_epoch,
 )
 from skrnd._distributed import Ranks
 from skrnd._networks import build_networks, independent
@@ -46,11 +46,11 @@ def prepare(predictor, targets, copies, **options):
     return Training(predictor, targets, copies, **defaults | options)
 
 
-def train(predictor, targets, copies, *, n_judges=1, max_epochs=3, **options):
+def train(predictor, targets, copies, *, all_judge=False, max_epochs=3, **options):
     """Train with small defaults."""
     training = prepare(predictor, targets, copies, max_epochs=max_epochs, **options)
-    loss_curve = distil([training], max_epochs, lambda loss_curve: None)
-    return training.finish(n_judges), loss_curve
+    loss_curve = [run_epoch([training]) for _ in range(max_epochs)]
+    return training.pair(all_judge=all_judge), loss_curve
 
 
 @pytest.fixture
@@ -67,9 +67,10 @@ def test_targets_are_standardised():
     raw = 5 + torch.randn(1000, 3, generator=generator()) * torch.tensor([1.0, 10.0, 0.0])
     targets = StandardisedTargets(independent([nn.Identity(), nn.Identity()]), 2, 3)
     standardised = raw.clone()
-    targets.standardise_(1, standardised, Ranks())
-    torch.testing.assert_close(targets(raw)[:, 1], standardised)
-    torch.testing.assert_close(targets(raw)[:, 0], raw)
+    targets.learn(1, raw, Ranks())
+    targets.standardise_(1, standardised)
+    torch.testing.assert_close(targets(raw, 2)[:, 1], standardised)
+    torch.testing.assert_close(targets(raw, 1), raw[:, None])
     np.testing.assert_allclose(standardised.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(standardised.std(0, correction=0), [1, 1, 0], atol=1e-5)
     assert targets.scale[1, 2] == 1
@@ -95,30 +96,29 @@ def test_every_copy_has_its_own_target(pieces):
     assert loss_curve[-1] == pytest.approx(least, rel=1e-3)
 
 
-@pytest.mark.parametrize("n_judges", [1, 2, 3])
-def test_scores_are_the_formulas(n_judges):
-    """The error with one judge, the contrast as well with several."""
+@pytest.mark.parametrize("all_judge", [False, True])
+def test_scores_are_the_formulas(all_judge):
+    """The error with the first target alone, the contrast as well with all."""
     predictor, targets = build_networks(
         "auto", (6,), n_targets=3, n_members=1, generator=generator()
     )
     rows = torch.randn(50, 6, generator=generator(1))
     copies = [rows, -rows, rows**2]
-    pair, _ = train(predictor, targets, copies, n_judges=n_judges)
+    pair, _ = train(predictor, targets, copies, all_judge=all_judge)
     x = torch.randn(10, 6, generator=generator(2))
-    f = predictor(x).double().numpy()
+    f = pair.predictor(x).double().numpy()
     g = []
     for i, copy in enumerate(copies):
         raw = targets(copy, [i])[:, 0].detach().double().numpy()
         g.append((targets(x, [i])[:, 0].detach().numpy() - raw.mean(0)) / raw.std(0))
     expected = [((f - g[0]) ** 2).mean(1)]
-    if n_judges > 1:
+    if all_judge:
 
         def distance(a, b):
             return ((a - b) ** 2).sum(1)
 
         nearer = [
-            (distance(f, g[0]) - distance(f, other)) / distance(other, g[0])
-            for other in g[1:n_judges]
+            (distance(f, g[0]) - distance(f, other)) / distance(other, g[0]) for other in g[1:]
         ]
         expected.append(np.maximum(0, 1 + np.max(nearer, axis=0)))
     np.testing.assert_allclose(pair(x), np.stack(expected, axis=1), rtol=1e-4, atol=1e-5)
@@ -127,7 +127,7 @@ def test_scores_are_the_formulas(n_judges):
 def test_equal_targets_pull_nowhere():
     """Two targets that say the same give no direction, and no NaN."""
     targets = StandardisedTargets(independent([nn.Identity(), nn.Identity()]), 2, 3)
-    pair = DistilledPair(nn.Linear(3, 3), targets).requires_grad_(False)
+    pair = DistilledPair(nn.Linear(3, 3), targets, 2).requires_grad_(False)
     x = torch.randn(5, 3, generator=generator())
     error, contrast = pair(x).T
     torch.testing.assert_close(error, (pair.predictor(x) - x).double().square().mean(1))
@@ -179,10 +179,21 @@ def test_batches_are_mixed_even_and_decayed(pieces, monkeypatch):
     assert np.argmax(rates) < 4
 
 
-def test_loss_curve_and_progress(pieces):
-    told = []
-    loss_curve = distil([prepare(*pieces)], 3, lambda losses: told.append(list(losses)))
-    assert told == [loss_curve[:1], loss_curve[:2], loss_curve]
+@pytest.mark.parametrize("n_steps", range(1, 21))
+def test_any_number_of_steps_is_a_schedule(n_steps, pieces):
+    """The peak is never passed, and the end is near 0."""
+    training = prepare(*pieces, max_epochs=n_steps, batch_size=100, learning_rate=0.1)
+    rates = []
+    for _ in range(n_steps):
+        rates.append(training._optimiser.param_groups[0]["lr"])
+        run_epoch([training])
+    assert max(rates) <= 0.1
+    assert n_steps < 5 or max(rates) > 0.08
+    assert training._optimiser.param_groups[0]["lr"] < 1e-4
+
+
+def test_the_loss_falls(pieces):
+    _, loss_curve = train(*pieces)
     assert all(math.isfinite(loss) for loss in loss_curve)
     assert loss_curve[-1] < loss_curve[0]
 
@@ -198,22 +209,35 @@ def test_a_training_goes_on_from_its_state(input_shape):
         rows = torch.randn(50, *input_shape, generator=generator(1))
         return prepare(predictor, targets, [rows, -rows], max_epochs=4)
 
-    def stop(losses):
-        if len(losses) == 2:
-            file = io.BytesIO()
-            torch.save([losses, broken.state_dict()], file)
-            raise KeyboardInterrupt(file)
-
     whole, broken, other = start(), start(), start()
-    expected = distil([whole], 4, lambda losses: None)
-    with pytest.raises(KeyboardInterrupt) as interrupt:
-        distil([broken], 4, stop)
-    interrupt.value.args[0].seek(0)
-    losses, state = torch.load(interrupt.value.args[0], weights_only=True)
-    other.load_state_dict(state)
-    assert distil([other], 4, lambda losses: None, loss_curve=losses) == expected
-    weights = [training.finish(2).state_dict().values() for training in (whole, other)]
+    expected = [run_epoch([whole]) for _ in range(4)]
+    losses = [run_epoch([broken]) for _ in range(2)]
+    file = io.BytesIO()
+    torch.save(broken.state_dict(), file)
+    run_epoch([broken])
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert losses + [run_epoch([other]) for _ in range(2)] == expected
+    weights = [training.pair(all_judge=True).state_dict().values() for training in (whole, other)]
     assert all(map(torch.equal, *weights))
+
+
+def test_a_training_that_goes_on_keeps_its_targets(pieces):
+    """Other rows are asked of the same targets, as they were standardised before."""
+    predictor, targets, copies = pieces
+    first = prepare(predictor, targets, copies)
+    run_epoch([first])
+    pair = first.pair(all_judge=False)
+    before = {name: value.clone() for name, value in pair.targets.state_dict().items()}
+    others = [3 * copy[:20] for copy in copies]
+    pair.predictor.requires_grad_(True)
+    second = prepare(pair.predictor, pair.targets, others, batch_size=40)
+    with torch.no_grad():
+        said = torch.cat([pair.targets(other, 2)[:, i] for i, other in enumerate(others)])
+        expected = (pair.predictor(torch.cat(others)) - said).square().mean()
+    assert second.run_epoch() == pytest.approx(float(expected), rel=1e-5)
+    after = second.pair(all_judge=False).targets.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
@@ -228,7 +252,7 @@ def test_trainings_side_by_side_are_those_alone(n_threads):
         return prepare(predictor, targets, [rows], generator=generator(seed))
 
     def weights(training):
-        return list(training.finish(1).state_dict().values())
+        return list(training.pair(all_judge=False).state_dict().values())
 
     before = torch.get_num_threads()
     try:
@@ -236,11 +260,11 @@ def test_trainings_side_by_side_are_those_alone(n_threads):
         alone, curves = [], []
         for seed in (0, 1):
             training = pieces(seed)
-            curves.append(distil([training], 3, lambda loss_curve: None))
+            curves.append([run_epoch([training]) for _ in range(3)])
             alone += weights(training)
         torch.set_num_threads(n_threads)
         trainings = [pieces(seed) for seed in (0, 1)]
-        curve = distil(trainings, 3, lambda loss_curve: None)
+        curve = [run_epoch(trainings) for _ in range(3)]
         assert torch.get_num_threads() == n_threads
     finally:
         torch.set_num_threads(before)
@@ -349,7 +373,7 @@ def test_a_row_gets_the_same_answer_in_any_company(input_shape):
     )
     rows = torch.randn(300, *input_shape, generator=generator(1))
     n_outputs = predictor(rows[:2]).shape[1]
-    pair = DistilledPair(predictor, StandardisedTargets(targets, 2, n_outputs)).eval()
+    pair = DistilledPair(predictor, StandardisedTargets(targets, 2, n_outputs), 2).eval()
 
     def answers(size):
         return torch.cat([answer(pair, part, CPU) for part in rows.split(size)])
@@ -359,14 +383,14 @@ def test_a_row_gets_the_same_answer_in_any_company(input_shape):
         np.testing.assert_allclose(answers(size), whole, rtol=1e-6)
 
 
-@pytest.mark.parametrize("n_judges", [1, 2])
-def test_a_pair_comes_back_from_its_arrays(pieces, n_judges):
+@pytest.mark.parametrize("all_judge", [False, True])
+def test_a_pair_comes_back_from_its_arrays(pieces, all_judge):
     predictor, targets, copies = pieces
-    pair, _ = train(predictor, targets, copies, n_judges=n_judges)
+    pair, _ = train(predictor, targets, copies, all_judge=all_judge)
     weights = {name: value.numpy() for name, value in pair.state_dict().items()}
     for array in weights.values():
         array.flags.writeable = False
-    loaded = load_pair("auto", (6,), n_members=1, weights=weights)
+    loaded = load_pair("auto", (6,), n_members=1, all_judge=all_judge, weights=weights)
     x = torch.randn(10, 6)
     assert torch.equal(loaded(x), pair(x))
     assert not any(p.requires_grad for p in loaded.parameters())

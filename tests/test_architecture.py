@@ -1,0 +1,84 @@
+"""The modules import each other as the architecture page says."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "architecture.md"
+MODULES = {path.stem: ast.parse(path.read_text("utf-8")) for path in (ROOT / "skrnd").glob("*.py")}
+
+
+def siblings(tree):
+    """Modules of the package that a module imports, inside its functions too."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found.update(name for name in names if name in MODULES)
+    return found
+
+
+def packages(tree):
+    """Other packages that a module imports."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+    return {name.partition(".")[0] for name in found}
+
+
+def reached(module):
+    """All modules of the package that importing a module brings along."""
+    found, left = set(), [module]
+    while left:
+        new = siblings(MODULES[left.pop()]) - found
+        found |= new
+        left.extend(new)
+    return found
+
+
+@pytest.fixture(scope="module")
+def diagram():
+    """Module and imports of each line of the diagram, from the top down."""
+    if not PAGE.exists():
+        pytest.skip("needs docs/architecture.md, which only a checkout has")
+    entries = re.findall(r"^(\w+) +->((?: *\w+|\n +\w+)*)$", PAGE.read_text("utf-8"), re.MULTILINE)
+    return [(name, imports.split()) for name, imports in entries]
+
+
+def test_diagram_is_the_imports(diagram):
+    drawn = {name: sorted(imports) for name, imports in diagram}
+    assert len(drawn) == len(diagram)
+    assert drawn == {name: sorted(siblings(tree)) for name, tree in MODULES.items()}
+
+
+def test_modules_import_from_below_only(diagram):
+    names = [name for name, _ in diagram]
+    for place, (name, imports) in enumerate(diagram):
+        assert set(imports) <= set(names[place + 1 :]), f"{name} imports from above itself"
+
+
+def test_rooms_are_complete(diagram):
+    rooms = PAGE.read_text("utf-8").partition("## The rooms")[2].partition("## Rules")[0]
+    first_cells = re.findall(r"^\| (`.*?`) \|", rooms, re.MULTILINE)
+    described = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(described) == sorted(MODULES.keys() - {"__init__"})
+
+
+@pytest.mark.parametrize("module", ["_distillation", "_networks"])
+def test_training_does_without_scikit_learn(module):
+    assert "sklearn" not in packages(MODULES[module])
+
+
+@pytest.mark.parametrize("module", ["base", "blur", "geometry"])
+def test_transformers_do_without_detector_and_training(module):
+    assert not reached(module) & {"_detector", "_distillation", "_networks"}
+
+
+def test_siblings_are_imported_relatively():
+    assert not any("skrnd" in packages(tree) for tree in MODULES.values())

@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 import torch
 import zarr
 from sklearn import config_context
@@ -116,6 +117,19 @@ def test_pickles_score_bitwise_the_same(fitted, tmp_path):
     ):
         np.testing.assert_array_equal(copied.score_samples(X), expected)
         assert copied.offset_ == detector.offset_
+
+
+def test_skops_brings_a_detector_back(fitted, tmp_path):
+    """All that has to be trusted is of this package."""
+    detector, X = fitted
+    if detector.network == flat_network or "FunctionTransformer" in str(detector.geometry):
+        pytest.skip("functions of the user are to be trusted by the user")
+    path = tmp_path / "detector.skops"
+    skops.io.dump(detector, path)
+    untrusted = skops.io.get_untrusted_types(file=path)
+    assert {name.partition(".")[0] for name in untrusted} == {"skrnd"}
+    loaded = skops.io.load(path, trusted=untrusted)
+    np.testing.assert_array_equal(loaded.score_samples(X), detector.score_samples(X))
 
 
 def test_the_same_seed_gives_the_same_model(fitted):

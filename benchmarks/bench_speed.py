@@ -266,9 +266,9 @@ def main():
     )
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--n-train", type=int, default=4_000)
-    parser.add_argument("--max-epochs", type=int, default=6)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peers", type=int, default=3, help="rounds of the other detectors")
+    parser.add_argument("--max-epochs", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", type=int, default=1, help="rounds of the other detectors")
     options = parser.parse_args()
     images = load_set(options.data, "cifar10_train")
     if images is None:

@@ -348,6 +348,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any = None) -> SVDRNDDetector:
         """Learn what is normal.
 
+        Ctrl-C ends the training and keeps what was learned, with a ConvergenceWarning; in
+        the first epoch, or with `checkpoint`, it is raised. Callbacks of scikit-learn
+        (`set_callbacks`) are told of every epoch and may end the training too.
+
         Parameters
         ----------
         X : array-like or tensor

@@ -36,8 +36,8 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--n-train", type=int, default=2_000)
-    parser.add_argument("--epochs", nargs="+", type=int, default=[1, 4])
+    parser.add_argument("--n-train", type=int, default=600)
+    parser.add_argument("--epochs", nargs="+", type=int, default=[1])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     X = load_set(options.data, "cifar10_train")[: options.n_train]

@@ -6,7 +6,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from functools import partial
 from numbers import Integral, Real
@@ -511,78 +511,101 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         ]
         self.device_ = str(device)
         self.precision_ = str(precision).removeprefix("torch.")
-        earlier = self.loss_curve_ if goes_on else []
-
-        def conclude(detector: SVDRNDDetector, loss_curve: list[float]) -> None:
-            detector.loss_curve_ = [*earlier, *loss_curve]
-            detector._conclude(trainings, held, ranks)
-
-        def as_it_is(loss_curve: list[float]) -> dict[str, Any]:
-            """What a detector of this epoch has that this one has not."""
-            detector: SVDRNDDetector = object.__new__(type(self))
-            detector.__dict__.update(vars(self))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", CalibrationWarning)
-                conclude(detector, loss_curve)
-            return {
-                name: value
-                for name, value in vars(detector).items()
-                if value is not vars(self).get(name)
-            }
-
+        conclude = partial(
+            SVDRNDDetector._conclude,
+            trainings=trainings,
+            held=held,
+            ranks=ranks,
+            earlier=self.loss_curve_ if goes_on else [],
+        )
         context.max_subtasks = max_epochs
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         with verbosity(self.verbose):
-            loss_curve = checkpoint.resume(trainings)
-            if loss_curve:
-                logger.info("going on after epoch %d", len(loss_curve))
-            checkpoint.write(trainings, loss_curve)
-            start, n_behind = time.monotonic(), len(loss_curve)
-            for number in range(len(loss_curve) + 1, max_epochs + 1):
-                epoch = context.subcontext(task_name="epoch")
-                epoch.call_on_fit_task_begin(estimator=self, X=X, y=y)
-                try:
-                    loss_curve.append(run_epoch(trainings))
-                except KeyboardInterrupt:
-                    # What can be taken up again later is not to be concluded now.
-                    if not loss_curve or self.checkpoint is not None or ranks.size > 1:
-                        raise
-                    warnings.warn(
-                        f"Interrupted in epoch {number} of {max_epochs}; the detector keeps what "
-                        "it has learned so far.",
-                        ConvergenceWarning,
-                        stacklevel=5,
-                    )
-                    break
-                per_epoch = (time.monotonic() - start) / (number - n_behind)
-                logger.info(
-                    "epoch %d of %d: loss %.4f, about %.0f s left",
-                    number,
-                    max_epochs,
-                    loss_curve[-1],
-                    per_epoch * (max_epochs - number),
-                )
-                checkpoint.write(trainings, loss_curve)
-                stop = epoch.call_on_fit_task_end(
-                    estimator=self,
-                    X=X,
-                    y=y,
-                    # Which takes all processes, and each has callbacks of its own.
-                    reconstruction_attributes=partial(as_it_is, loss_curve)
-                    if ranks.size == 1
-                    else None,
-                )
-                if any(ranks.gather(stop)):
-                    logger.info("a callback stops the training")
-                    break
+            loss_curve = self._train(trainings, max_epochs, checkpoint, context, conclude, X, y)
         conclude(self, loss_curve)
         checkpoint.remove()
         context.call_on_fit_task_end(
             estimator=self, X=X, y=y, reconstruction_attributes=partial(dict, vars(self))
         )
 
-    def _conclude(self, trainings: list[Training], held: torch.Tensor, ranks: Ranks) -> None:
+    def _train(
+        self,
+        trainings: list[Training],
+        max_epochs: int,
+        checkpoint: Checkpoint,
+        context: CallbackContext,
+        conclude: Callable[[SVDRNDDetector, list[float]], None],
+        X: Any,
+        y: Any,
+    ) -> list[float]:
+        """Run the epochs, unless somebody stops them; returns the loss of each."""
+        ranks = trainings[0].ranks
+        loss_curve = checkpoint.resume(trainings)
+        if loss_curve:
+            logger.info("going on after epoch %d", len(loss_curve))
+        checkpoint.write(trainings, loss_curve)
+        start, n_behind = time.monotonic(), len(loss_curve)
+        for number in range(n_behind + 1, max_epochs + 1):
+            epoch = context.subcontext(task_name="epoch")
+            epoch.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            try:
+                loss_curve.append(run_epoch(trainings))
+            except KeyboardInterrupt:
+                # What can be taken up again later is not to be concluded now.
+                if not loss_curve or self.checkpoint is not None or ranks.size > 1:
+                    raise
+                warnings.warn(
+                    f"Interrupted in epoch {number} of {max_epochs}; the detector keeps what it "
+                    "has learned so far.",
+                    ConvergenceWarning,
+                    stacklevel=6,
+                )
+                break
+            per_epoch = (time.monotonic() - start) / (number - n_behind)
+            logger.info(
+                "epoch %d of %d: loss %.4f, about %.0f s left",
+                number,
+                max_epochs,
+                loss_curve[-1],
+                per_epoch * (max_epochs - number),
+            )
+            checkpoint.write(trainings, loss_curve)
+            # To conclude takes all processes, and each has callbacks of its own.
+            as_it_is = partial(self._as_it_is, conclude, loss_curve) if ranks.size == 1 else None
+            stop = epoch.call_on_fit_task_end(
+                estimator=self, X=X, y=y, reconstruction_attributes=as_it_is
+            )
+            if any(ranks.gather(stop)):
+                logger.info("a callback stops the training")
+                break
+        return loss_curve
+
+    def _as_it_is(
+        self, conclude: Callable[[SVDRNDDetector, list[float]], None], loss_curve: list[float]
+    ) -> dict[str, Any]:
+        """What a detector of this moment would have that this one has not."""
+        detector: SVDRNDDetector = object.__new__(type(self))
+        detector.__dict__.update(vars(self))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CalibrationWarning)
+            conclude(detector, loss_curve)
+        return {
+            name: value
+            for name, value in vars(detector).items()
+            if value is not vars(self).get(name)
+        }
+
+    def _conclude(
+        self,
+        loss_curve: list[float],
+        *,
+        trainings: list[Training],
+        held: torch.Tensor,
+        ranks: Ranks,
+        earlier: list[float],
+    ) -> None:
         """Take the predictors as they are, and set the threshold by the rows for that."""
+        self.loss_curve_ = [*earlier, *loss_curve]
         contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(trainings) > 1)
         self._pairs = [training.pair(all_judge=contrast) for training in trainings]
         novelties = self._novelties(held.split(batch_rows(self.input_shape_)))
@@ -807,7 +830,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
                 f"keep false alarms at {_FALSE_ALARM_RATE:.0%}, and it is their lowest score. Pass "
                 "more rows or a larger validation_fraction, or call calibrate.",
                 CalibrationWarning,
-                stacklevel=8,
+                stacklevel=7,
             )
 
     def _threshold(self, scores: np.ndarray) -> float:

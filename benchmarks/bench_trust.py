@@ -1,22 +1,19 @@
-"""Whether the threshold keeps its promise, and what impure data and long training do.
+"""Whether the threshold keeps its promise, and what impure training data do.
 
     python benchmarks/bench_trust.py
 
 False alarms on new images, over ten seeds each of which draws its own training and
 test images; and what is found after training on CIFAR-10 images with SVHN among
 them that nobody has labelled, by this detector, by it with the training images
-trimmed, and by scikit-learn's on the same images; and how the loss of images that are
-not trained on goes on over many epochs. Writes docs/benchmark_trust.md from
+trimmed, and by scikit-learn's on the same images. Writes docs/benchmark_trust.md from
 docs/benchmark_trust.jsonl.
 """
 
 import argparse
-import itertools
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from _harness import (
     DATA,
     DOCS,
@@ -37,7 +34,7 @@ TARGETS = {
     "cifar10": ("cifar10_train", "cifar10_test"),
     "fashion_mnist": ("fashion_mnist_train", "fashion_mnist_test"),
 }
-N_TRAIN, N_EPOCHS, N_LONG = 4_000, 2, 40
+N_TRAIN, N_EPOCHS = 4_000, 2
 SHARES = [0.0, 0.01, 0.05, 0.1]
 NOVEL = ["svhn", "tinyimagenet_nearest", "tinyimagenet_box"]
 OURS = "SVDRNDDetector"
@@ -110,68 +107,8 @@ def impure(cell, directory):
     }
 
 
-class Onlooker:
-    """A callback that asks each epoch's detector for its loss on held-out images."""
-
-    def __init__(self, held_out, known, novel):
-        self.sets = held_out, known, novel
-        self.epochs = []
-
-    def setup(self, estimator, context):
-        pass
-
-    def teardown(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
-
-    def on_fit_task_end(self, estimator, context, *, fitted_estimator):
-        if context.task_name != "epoch":
-            return
-        held_out, known, novel = self.sets
-        scores = [fitted_estimator.score_samples(images) for images in (known, novel)]
-        self.epochs.append(
-            {
-                "loss": fitted_estimator.loss_curve_[-1],
-                "held_out": held_out_loss(fitted_estimator, held_out),
-                "svhn": quality(*scores)["tnr_at_tpr"],
-            }
-        )
-
-
-@torch.no_grad()
-def held_out_loss(detector, images):
-    """The loss of images and their copies that were not trained on."""
-    inputs = torch.cat([batch for _, batch in detector._inputs(images, np.arange(len(images)))])
-    copies = [inputs, *(torch.from_numpy(b.transform(inputs.numpy())) for b in detector.blurs_)]
-    (pair,) = detector._pairs
-    losses = [
-        (pair.predictor(batch) - pair.targets(batch, len(copies))[:, i]).square().mean()
-        for i, copy in enumerate(copies)
-        for batch in copy.split(200)
-    ]
-    return float(torch.stack(losses).mean())
-
-
-def long_training(cell, directory):
-    """Losses and quality after every epoch of a long training on few images."""
-    train, known, svhn = (
-        load_set(directory, name) for name in ("cifar10_train", "cifar10_test", "svhn")
-    )
-    onlooker = Onlooker(train[-800:], known[:1000], svhn[:1000])
-    detector = SVDRNDDetector(
-        blur="svd", max_epochs=N_LONG, contamination=0.1, random_state=cell["seed"]
-    )
-    detector.set_callbacks(onlooker).fit(train[:800])
-    return {"epochs": onlooker.epochs}
-
-
-PARTS = {"false alarms": false_alarms, "impure": impure, "long": long_training}
-
-
 def measure(cell, directory):
-    return PARTS[cell["part"]](cell, directory)
+    return (false_alarms if cell["part"] == "false alarms" else impure)(cell, directory)
 
 
 def alarms_table(records):
@@ -216,27 +153,6 @@ def impure_table(records):
     return markdown_table(header, rows)
 
 
-def long_table(records):
-    runs = [record["result"]["epochs"] for record in records]
-    rows = []
-    for n in range(5, N_LONG + 1, 5):
-        figures = [[run[n - 1][name] for run in runs] for name in ("loss", "held_out", "svhn")]
-        rows.append([str(n), *(spread(values) for values in figures)])
-    table = markdown_table(["epoch", "loss", "loss, held out", "SVHN, TNR at 95 % TPR"], rows)
-    rises = [sum(b["held_out"] > a["held_out"] for a, b in itertools.pairwise(run)) for run in runs]
-    best = [int(np.argmin([epoch["held_out"] for epoch in run])) + 1 for run in runs]
-    first = [
-        next(i for i, (a, b) in enumerate(itertools.pairwise(run)) if b["held_out"] > a["held_out"])
-        for run in runs
-    ]
-    stopped = [run[i]["svhn"] for i, run in zip(first, runs, strict=True)]
-    return (
-        f"{table}\nFrom one epoch to the next the held-out loss rises {spread(rises, 0)} times; it "
-        f"is lowest after epoch {', '.join(map(str, best))}. Before it rises for the first time, "
-        f"SVHN is found with {spread(stopped)}.\n"
-    )
-
-
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -257,10 +173,9 @@ def main():
         for name, shares in IMPURE.items()
         for share in shares
     ]
-    long = [{"part": "long", "seed": seed} for seed in range(options.impure_seeds)]
     path = DOCS / "benchmark_trust.md"
     records = run_cells(
-        alarms + mixed + long,
+        alarms + mixed,
         partial(measure, directory=options.data),
         path.with_suffix(".jsonl"),
         n_jobs=options.jobs,
@@ -279,11 +194,6 @@ def main():
         "standard deviation over "
         f"{options.impure_seeds} seeds; the SVHN images that are tested are others.\n\n"
         + impure_table([r for r in records if r["cell"]["part"] == "impure"])
-        + "\n## Long training\n\n"
-        f'`SVDRNDDetector(blur="svd", max_epochs={N_LONG})` on 800 CIFAR-10 images; the loss of '
-        "800 others and their copies, which are not trained on. Mean and standard deviation over "
-        f"{options.impure_seeds} seeds.\n\n"
-        + long_table([r for r in records if r["cell"]["part"] == "long"])
         + "\n"
         + provenance(records, "python benchmarks/bench_trust.py")
     )

@@ -705,8 +705,9 @@ def test_a_fit_from_files_is_that_in_memory(images, monkeypatch):
     monkeypatch.setattr(np, "memmap", Spy)
     with config_context(working_memory=1e-6):
         detector = SVDRNDDetector(**QUICK).fit(images)
-    # The images and three copies of them; what five targets say.
-    assert mapped == [(54, 3, 8, 8)] * 4 + [(54, 128)] * 5
+    # The images, those held out, and three copies; what five targets say.
+    one = (54, 3, 8, 8)
+    assert mapped == [one, (6, 3, 8, 8), one, one, one] + [(54, 128)] * 5
     np.testing.assert_array_equal(detector.score_samples(images), expected)
 
 

@@ -181,6 +181,17 @@ def _processor():
     return platform.processor() or platform.machine()
 
 
+def command_line(script, parser, options, *names):
+    """How a benchmark is run again: with those of some options that are not as usual."""
+    words = [f"python benchmarks/{Path(script).name}"]
+    for name in names:
+        value = getattr(options, name)
+        if value != parser.get_default(name):
+            values = value if isinstance(value, list) else [value]
+            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return " ".join(words)
+
+
 def provenance(records, command):
     """Where the figures of a table come from, as its last line."""
     machines = sorted({record["machine"] for record in records})

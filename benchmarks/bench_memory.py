@@ -20,7 +20,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _harness import DATA, DOCS, load_set, markdown_table, provenance, stamp, timed
+from _harness import (
+    DATA,
+    DOCS,
+    command_line,
+    load_set,
+    markdown_table,
+    provenance,
+    stamp,
+    timed,
+)
 
 from skrnd import SVDRNDDetector
 
@@ -131,9 +140,6 @@ def main():
         "fit, ms an image",
         "score, ms an image",
     ]
-    command = "python benchmarks/bench_memory.py"
-    if options.numbers != parser.get_default("numbers"):
-        command += f" --numbers {' '.join(map(str, options.numbers))}"
     path = DOCS / "benchmark_memory.md"
     path.write_text(
         "# Memory\n\n"
@@ -144,7 +150,7 @@ def main():
         "(512 MiB by default) live in a temporary file.\n\n"
         + markdown_table(header, rows)
         + "\n"
-        + provenance([stamp()], command)
+        + provenance([stamp()], command_line(__file__, parser, options, "numbers"))
     )
     print(path.read_text())
     largest = max(float(row[3]) for row in rows)

@@ -102,26 +102,29 @@ DETECTORS = {
 }
 
 
+def prepared(detector, X):
+    """Images as the detector takes them: rows of pixels from 0 to 1, but for ours."""
+    if isinstance(detector, SVDRNDDetector):
+        return X
+    return X.reshape(len(X), -1).astype(np.float32) / 255
+
+
 def measure(cell, directory):
     """Fit one detector on one target; quality and seconds."""
     train_name, test_name, columns = TARGETS[cell["target"]]
     X_train = load_set(directory, train_name)[: cell["n_train"]]
     shape = X_train.shape[1:]
     detector = DETECTORS[cell["detector"]](cell["seed"])
-
-    def prepared(X):
-        if isinstance(detector, SVDRNDDetector):
-            return X
-        return X.reshape(len(X), -1).astype(np.float32) / 255
-
-    _, fit_seconds = timed(detector.fit, prepared(X_train))
-    X_known = prepared(load_set(directory, test_name))
+    _, fit_seconds = timed(detector.fit, prepared(detector, X_train))
+    X_known = prepared(detector, load_set(directory, test_name))
     known, score_seconds = timed(detector.score_samples, X_known)
     return {
         "fit_seconds": fit_seconds,
         "score_seconds": score_seconds * 1000 / len(X_known),
         "columns": {
-            name: quality(known, detector.score_samples(prepared(load_set(directory, name, shape))))
+            name: quality(
+                known, detector.score_samples(prepared(detector, load_set(directory, name, shape)))
+            )
             for name in columns
         },
     }

@@ -19,6 +19,7 @@ from _harness import (
     DATA,
     DOCS,
     SET_NAMES,
+    command_line,
     load_set,
     markdown_table,
     provenance,
@@ -214,10 +215,7 @@ def main():
     for question in options.questions:
         of_question = [r for r in records if r["cell"]["question"] == question]
         text += f"## {question}\n\n{table(of_question)}\n"
-    command = "python benchmarks/bench_questions.py"
-    if options.seeds != parser.get_default("seeds"):
-        command += f" --seeds {' '.join(map(str, options.seeds))}"
-    path.write_text(text + provenance(records, command))
+    path.write_text(text + provenance(records, command_line(__file__, parser, options, "seeds")))
     print(path.read_text())
 
 

@@ -18,6 +18,7 @@ from _harness import (
     DATA,
     DOCS,
     SET_NAMES,
+    command_line,
     load_set,
     markdown_table,
     provenance,
@@ -27,16 +28,13 @@ from _harness import (
     timed,
 )
 from bench_peers import DETECTORS as PEERS
+from bench_peers import TARGETS, prepared
 
 from skrnd import SVDRNDDetector
 
-TARGETS = {
-    "cifar10": ("cifar10_train", "cifar10_test"),
-    "fashion_mnist": ("fashion_mnist_train", "fashion_mnist_test"),
-}
 N_TRAIN, N_EPOCHS = 4_000, 2
 SHARES = [0.0, 0.01, 0.05, 0.1]
-NOVEL = ["svhn", "tinyimagenet_nearest", "tinyimagenet_box"]
+NOVEL = TARGETS["cifar10"][2]
 OURS = "SVDRNDDetector"
 TRIMMED = "SVDRNDDetector, fitted again without the most novel tenth"
 # Which shares of SVHN each detector is trained with.
@@ -50,7 +48,7 @@ IMPURE = {
 
 def false_alarms(cell, directory):
     """Share of new images called novel, of a detector of a short training."""
-    train, test = (load_set(directory, name) for name in TARGETS[cell["target"]])
+    train, test = (load_set(directory, name) for name in TARGETS[cell["target"]][:2])
     rng = np.random.default_rng(cell["seed"])
     # Images of the training set that are not trained on are as new as those of the test set.
     order = rng.permutation(len(train))
@@ -78,29 +76,21 @@ def impure(cell, directory):
     columns = {novel: load_set(directory, novel) for novel in NOVEL}
     columns["svhn"] = svhn[order[n_novel:]]
     if name in (OURS, TRIMMED):
-
-        def prepared(images):
-            return images
-
         detector = SVDRNDDetector(blur="svd", random_state=cell["seed"])
     else:
-
-        def prepared(images):
-            return images.reshape(len(images), -1).astype(np.float32) / 255
-
         detector = PEERS[name](cell["seed"])
 
     def fit():
-        detector.fit(prepared(X))
+        detector.fit(prepared(detector, X))
         if name == TRIMMED:
             scores = detector.score_samples(X)
             detector.fit(X[scores > np.quantile(scores, 0.1)])
 
     _, seconds = timed(fit)
-    scores = detector.score_samples(prepared(known))
+    scores = detector.score_samples(prepared(detector, known))
     return {
         "columns": {
-            novel: quality(scores, detector.score_samples(prepared(images)))
+            novel: quality(scores, detector.score_samples(prepared(detector, images)))
             for novel, images in columns.items()
         },
         "seconds": seconds,
@@ -113,7 +103,7 @@ def measure(cell, directory):
 
 def alarms_table(records):
     rows = []
-    for target, (train, _) in TARGETS.items():
+    for target, (train, *_) in TARGETS.items():
         results = [r["result"] for r in records if r["cell"].get("target") == target]
         if not results:
             continue
@@ -195,7 +185,7 @@ def main():
         f"{options.impure_seeds} seeds; the SVHN images that are tested are others.\n\n"
         + impure_table([r for r in records if r["cell"]["part"] == "impure"])
         + "\n"
-        + provenance(records, "python benchmarks/bench_trust.py")
+        + provenance(records, command_line(__file__, parser, options, "seeds", "impure_seeds"))
     )
     print(path.read_text())
 

@@ -52,6 +52,7 @@ from ._threshold import (
 )
 from ._validation import (
     LAYOUT_CONSTRAINTS,
+    as_numpy,
     in_namespace_of,
     inlier_rows,
     take_rows,
@@ -428,7 +429,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         X, layout = validate_rows(
             self, X, reset=not goes_on, ensure_min_samples=2, allow_unread=True
         )
-        X = _as_numpy(X)
+        X = as_numpy(X)
         normal = np.flatnonzero(inlier_rows(y, X.shape[0]))
         if len(normal) < 2:
             raise ValueError(
@@ -472,19 +473,18 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         if not goes_on:
             self._learn_scale(X, train, ranks)
         max_epochs = self._resolve_max_epochs(max_epochs, n_train)
-        checkpoint.belongs_to(
-            identity_of(
+        if self.checkpoint is not None:
+            begins = self.__getstate__()["_pairs"] if goes_on else None
+            identity = identity_of(
                 self.get_params(deep=False),
                 sample_shape=self.sample_shape_,
                 rows=(len(train), len(held_out)),
                 mean=self.mean_.tolist(),
                 scale=self.scale_.tolist(),
                 arithmetic=precision,
-                goes_on=(max_epochs, joblib.hash(self.__getstate__()["_pairs"]))
-                if goes_on
-                else None,
+                goes_on=(max_epochs, joblib.hash(begins)) if goes_on else None,
             )
-        )
+            checkpoint.belongs_to(identity)
         storage = Storage(working_bytes(1 / 2))
         memory = resolve_memory(self.memory)
         # X is read before the training alone: what becomes of it meanwhile changes nothing.
@@ -791,7 +791,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
     def _score_samples(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         X, _ = validate_rows(self, X, reset=False, allow_unread=True)
-        return self._scores_of(_as_numpy(X))
+        return self._scores_of(as_numpy(X))
 
     def _scores_of(self, X: Any) -> np.ndarray:
         """What `score_samples` makes of rows that are known to be good."""
@@ -1040,11 +1040,3 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
-
-
-def _as_numpy(X: Any) -> Any:
-    if not isinstance(X, torch.Tensor):
-        return X
-    X = X.cpu()
-    # numpy has no bfloat16; float32 holds all its values.
-    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -298,15 +299,15 @@ def _targets_of_copies(
 ) -> tuple[StandardisedTargets, list[torch.Tensor]]:
     """Standardise each target over its copy; return them and what they say there."""
     n_rows, *input_shape = copies[0].shape
-    is_new = isinstance(targets, Targets)
-    if isinstance(targets, Targets):
-        networks = targets.to(device).eval()
-        fold_norms(networks)
-        n_outputs = answer(lambda x: networks(x, [0])[:, 0], copies[0][:1], device).shape[1]
-        standardised = StandardisedTargets(networks, len(copies), n_outputs).to(device)
-    else:
+    is_new = not isinstance(targets, StandardisedTargets)
+    if isinstance(targets, StandardisedTargets):
         standardised = targets.to(device)
-        networks, n_outputs = standardised.networks, standardised.mean.shape[1]
+    else:
+        targets = targets.to(device).eval()
+        fold_norms(targets)
+        n_outputs = answer(partial(_said, targets, 0), copies[0][:1], device).shape[1]
+        standardised = StandardisedTargets(targets, len(copies), n_outputs).to(device)
+    networks, n_outputs = standardised.networks, standardised.mean.shape[1]
     answers = memory.cache(_answers, ignore=["targets"])
     block_rows = max(1, _BLOCK_VALUES // math.prod(input_shape))
     wanted = []
@@ -329,8 +330,13 @@ def _answers(
     """What the target of a copy says of inputs; `weights` tells it from other targets."""
     batches = torch.from_numpy(inputs).split(batch_rows(inputs.shape[1:]))
     there = torch.device(device)
-    said = [answer(lambda x: targets(x, [copy])[:, 0], batch, there) for batch in batches]
+    said = [answer(partial(_said, targets, copy), batch, there) for batch in batches]
     return torch.cat(said).numpy()
+
+
+def _said(targets: Targets, copy: int, x: torch.Tensor) -> torch.Tensor:
+    """What the target of one copy says: (n, n_outputs)."""
+    return targets(x, [copy])[:, 0]
 
 
 def load_pair(
@@ -348,13 +354,14 @@ def load_pair(
     RuntimeError
         If they are not those of such networks.
     """
-    known = not callable(network)
     n_targets, n_outputs = weights["targets.mean"].shape
     # Copied, since joblib maps arrays read-only and torch has no such tensors.
     state = {name: torch.from_numpy(np.array(w)) for name, w in weights.items()}
     if not callable(network):
+        known = True
         predictor, targets = outline_networks(network, input_shape, n_targets, n_members)
     else:
+        known = False
         generator = torch.Generator(device="cpu")
         predictor, targets = build_networks(
             network, input_shape, n_targets=n_targets, n_members=n_members, generator=generator

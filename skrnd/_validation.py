@@ -85,7 +85,7 @@ def validate_rows(
         _check_tensor(estimator, X, ensure_min_samples=ensure_min_samples)
         X = validate_data(estimator, X.detach(), reset=reset, skip_check_array=True)
     elif allow_unread and is_unread(X):
-        _check_values(X[:ensure_min_samples], ensure_min_samples=ensure_min_samples)
+        check_values(X[:ensure_min_samples], ensure_min_samples=ensure_min_samples)
         X = validate_data(estimator, X, reset=reset, skip_check_array=True)
     else:
         X = validate_data(
@@ -146,8 +146,7 @@ class _DatasetRows:
         return self[:] if dtype is None else self[:].astype(dtype)
 
     def _row(self, row: int) -> np.ndarray:
-        value = _first(self._dataset[row])
-        return value.detach().cpu().numpy() if torch.is_tensor(value) else np.asarray(value)
+        return np.asarray(as_numpy(_first(self._dataset[row])))
 
 
 def _first(item: Any) -> Any:
@@ -202,11 +201,21 @@ def take_rows(X: Any, rows: np.ndarray) -> np.ndarray:
         taken = np.asarray(X[first : last + 1])[rows - first]
     else:
         taken = np.stack([np.asarray(X[row]) for row in rows.tolist()])
-    return _check_values(taken)
+    return check_values(taken)
 
 
-def _check_values(values: Any, **options: Any) -> np.ndarray:
-    return check_array(values, allow_nd=True, dtype="numeric", input_name="X", **options)
+def check_values(values: Any, *, input_name: str = "X", **options: Any) -> np.ndarray:
+    """Check that an array of any number of axes holds finite, real numbers."""
+    return check_array(values, allow_nd=True, dtype="numeric", input_name=input_name, **options)
+
+
+def as_numpy(X: Any) -> Any:
+    """Numpy of a tensor, wherever it is; all else as it is."""
+    if not isinstance(X, torch.Tensor):
+        return X
+    X = X.detach().cpu()
+    # numpy has no bfloat16; float32 holds all its values.
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
 
 
 def _check_tensor(estimator: Any, X: torch.Tensor, *, ensure_min_samples: int) -> None:

@@ -12,22 +12,20 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.metrics import precision_recall_curve, roc_curve
 from sklearn.utils import check_scalar, gen_batches
 from sklearn.utils.validation import (
-    check_array,
     check_consistent_length,
     check_is_fitted,
     column_or_1d,
 )
 
-from ._detector import SVDRNDDetector, _as_numpy
+from ._detector import SVDRNDDetector
 from ._distillation import batch_rows
 from ._images import ImageLayout, find_layout
-from ._validation import take_rows
+from ._validation import as_numpy, check_values, take_rows
 from .metrics import _ranked, aupr_score, auroc_score, tnr_at_tpr_score
 
 __all__ = [
@@ -47,7 +45,22 @@ _WINDOW = 0.375
 _TPR = 0.95
 
 
-class ScoreHistogramDisplay:
+class _Display:
+    """What is drawn in one Axes."""
+
+    ax_: Any
+    figure_: Any
+
+    def _draw_in(self, ax: Any, **options: Any) -> None:
+        """Take the Axes of the caller, or new ones."""
+        plt = _pyplot(type(self))
+        if ax is None:
+            _, ax = plt.subplots(layout="constrained", **options)
+        self.ax_ = ax
+        self.figure_ = ax.figure
+
+
+class ScoreHistogramDisplay(_Display):
     """Histograms of the scores of normal and of novel rows, with the threshold.
 
     Use `from_estimator` or `from_predictions` to make one.
@@ -198,8 +211,7 @@ class ScoreHistogramDisplay:
         edges: Any = bins
         if np.ndim(edges) == 0:
             edges = _edges([scores for _, _, scores in groups], edges)
-        self.ax_ = _axes(type(self), ax)
-        self.figure_ = self.ax_.figure
+        self._draw_in(ax)
         for label, colour, scores in groups:
             self.ax_.hist(
                 np.clip(scores, edges[0], edges[-1]),
@@ -227,7 +239,7 @@ def _edges(groups: list[np.ndarray], n_bins: int) -> np.ndarray:
     return np.histogram_bin_edges([], n_bins, (low, high))
 
 
-class DetectionCurveDisplay:
+class DetectionCurveDisplay(_Display):
     """What every threshold would do: a curve of one of three kinds.
 
     scikit-learn's own curve displays take classifiers only. Use `from_estimator` or
@@ -432,8 +444,7 @@ class DetectionCurveDisplay:
         display : DetectionCurveDisplay
             The same.
         """
-        self.ax_ = _axes(type(self), ax)
-        self.figure_ = self.ax_.figure
+        self._draw_in(ax)
         name = self.name if name is None else name
         kind = _KINDS[self.kind]
         label = f"{kind['figure_of_merit']} = {self.figure_of_merit:.3f}"
@@ -487,7 +498,7 @@ def _check_kind(kind: str) -> None:
         raise ValueError(f"kind must be one of {list(_KINDS)}; got {kind!r}.")
 
 
-class LossCurveDisplay:
+class LossCurveDisplay(_Display):
     """The loss of each epoch of a training.
 
     Use `from_estimator` to make one.
@@ -576,8 +587,7 @@ class LossCurveDisplay:
         display : LossCurveDisplay
             The same.
         """
-        self.ax_ = _axes(type(self), ax)
-        self.figure_ = self.ax_.figure
+        self._draw_in(ax)
         name = self.name if name is None else name
         epochs = np.arange(1, len(self.loss_curve) + 1)
         style = {"marker": "o", "markersize": 4, "label": name, **kwargs}
@@ -589,7 +599,7 @@ class LossCurveDisplay:
         return self
 
 
-class BlurLadderDisplay:
+class BlurLadderDisplay(_Display):
     """One image, blurred more and more.
 
     Use `from_estimator` to make one.
@@ -708,14 +718,13 @@ class BlurLadderDisplay:
         display : BlurLadderDisplay
             The same.
         """
-        self.ax_ = _axes(type(self), ax, figsize=_size(self.pictures[None], 2.0))
-        self.figure_ = self.ax_.figure
+        self._draw_in(ax, figsize=_size(self.pictures[None], 2.0))
         titles = ["original", *(f"{self.strength_name} = {s:g}" for s in self.strengths)]
         self.axes_ = _show(self.ax_, self.pictures[None], [titles])
         return self
 
 
-class ContactSheetDisplay:
+class ContactSheetDisplay(_Display):
     """The most and the least novel of many images, with their scores.
 
     Use `from_estimator` or `from_predictions` to make one.
@@ -879,8 +888,7 @@ class ContactSheetDisplay:
         display : ContactSheetDisplay
             The same.
         """
-        self.ax_ = _axes(type(self), ax, figsize=_size(self.pictures, 1.4))
-        self.figure_ = self.ax_.figure
+        self._draw_in(ax, figsize=_size(self.pictures, 1.4))
         titles = [[f"{score:#.3g}" for score in own] for own in self.scores]
         self.axes_ = _show(self.ax_, self.pictures, titles)
         for label, first in zip(("most novel", "least novel"), self.axes_[:, 0], strict=True):
@@ -1034,12 +1042,6 @@ def _pyplot(display: type) -> Any:
     return plt
 
 
-def _axes(display: type, ax: Any, **options: Any) -> Any:
-    """Those of the caller, or new ones."""
-    plt = _pyplot(display)
-    return plt.subplots(layout="constrained", **options)[1] if ax is None else ax
-
-
 def _size(pictures: np.ndarray, inches: float) -> tuple[float, float]:
     """Width and height of a table of pictures so wide, each with a title above it."""
     n_rows, n_columns, height, width = pictures.shape[:4]
@@ -1077,12 +1079,12 @@ def _image_layout(
 
 def _array(X: Any) -> Any:
     """Numpy of tensors and lists; an array that is read slice by slice stays as it is."""
-    X = _as_numpy(X.detach() if isinstance(X, torch.Tensor) else X)
+    X = as_numpy(X)
     return X if hasattr(X, "shape") else np.asarray(X)
 
 
 def _checked(images: Any) -> np.ndarray:
-    return check_array(images, allow_nd=True, ensure_2d=False, dtype="numeric", input_name="images")
+    return check_values(images, input_name="images", ensure_2d=False)
 
 
 def _range(images: np.ndarray) -> tuple[float, float]:

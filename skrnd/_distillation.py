@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -26,9 +28,12 @@ from ._networks import (
 )
 from ._storage import Storage
 
-# Rows that go through a network at once where no gradient is kept, and the most values
-# of them: what a few layers make of it fits into the cache.
+# Rows that are read and answered together where no gradient is kept, and the most values
+# of them.
 _MAX_ROWS, _MAX_VALUES = 256, 2**20
+# Values of the images that go through a network at once on a CPU: what a layer makes of
+# them stays in its cache, and is no block that the system takes back after each layer.
+_CACHED_VALUES = 2**18
 # Values of the inputs whose answers are kept together for other fits.
 _BLOCK_VALUES = 2**24
 
@@ -174,10 +179,10 @@ class Training:
         self._generator = generator
         self._n_rows = sum(map(len, copies))
         own_batch_size = max(2, batch_size // ranks.size)
-        self._n_steps = math.ceil(self._n_rows / own_batch_size)
+        self.n_steps = math.ceil(self._n_rows / own_batch_size)
         self._n_parts = 1
         self._optimiser = torch.optim.Adam(predictor.parameters(), lr=learning_rate, fused=True)
-        n_steps = max_epochs * self._n_steps + 1
+        n_steps = max_epochs * self.n_steps + 1
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimiser,
             learning_rate,
@@ -186,17 +191,21 @@ class Training:
             pct_start=max(0.1, 1.5 / n_steps),
         )
 
-    def run_epoch(self) -> float:
-        """Go through all copies once; return the mean loss per row and output."""
+    def epoch(self) -> Iterator[torch.Tensor]:
+        """Go through all copies once, step by step.
+
+        Yields, after each of the `n_steps`, the sum of the losses so far over the
+        number of rows: in the end it is the mean loss per row and output.
+        """
         order = torch.randperm(self._n_rows, generator=self._generator)
-        total = torch.zeros((), dtype=torch.float32, device=self.device)
+        loss = torch.zeros((), dtype=torch.float32, device=self.device)
         # Batches of nearly equal size: a last one of a single row would
         # upset batch normalisation.
-        for rows in order.tensor_split(self._n_steps):
-            total += self._learn(rows) * len(rows)
+        for rows in order.tensor_split(self.n_steps):
+            loss = loss + self._learn(rows) * (len(rows) / self._n_rows)
             self._optimiser.step()
             self._schedule.step()
-        return float(total) / self._n_rows
+            yield loss
 
     def _learn(self, rows: torch.Tensor) -> torch.Tensor:
         """Gradients of the mean loss of a batch, in as many parts as memory asks for."""
@@ -281,11 +290,23 @@ class Training:
 
 
 def run_epoch(trainings: Sequence[Training]) -> float:
-    """Run one epoch of several trainings, on a CPU side by side; returns their mean loss."""
+    """Run one epoch of several trainings; returns their mean loss.
+
+    On a CPU they run side by side. A longer one takes what it has left alone, on all
+    threads.
+    """
     device, ranks = trainings[0].device, trainings[0].ranks
-    epochs = [training.run_epoch for training in trainings]
+    epochs = [training.epoch() for training in trainings]
+    n_together = min(training.n_steps for training in trainings)
+    parts: list[Callable[[], deque[torch.Tensor]]] = [
+        partial(deque, islice(epoch, n_together), maxlen=1) for epoch in epochs
+    ]
     # Processes meet in one order.
-    losses = side_by_side(epochs, device) if ranks.size == 1 else [run() for run in epochs]
+    together = side_by_side(parts, device) if ranks.size == 1 else [part() for part in parts]
+    losses = [
+        deque(chain(own, epoch), maxlen=1)[0].item()
+        for own, epoch in zip(together, epochs, strict=True)
+    ]
     return float(np.mean(ranks.gather(losses)))
 
 
@@ -390,15 +411,18 @@ def batch_rows(input_shape: Sequence[int]) -> int:
 
 
 def answer(
-    network: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor, device: torch.device
+    network: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, device: torch.device
 ) -> torch.Tensor:
     """What a network makes of at most `batch_rows` inputs, in float32, on the CPU."""
+    n_at_once = len(inputs)
+    if device.type == "cpu" and inputs.ndim > 2:
+        n_at_once = max(2, _CACHED_VALUES // math.prod(inputs.shape[1:]))
     try:
-        return _answer(network, batch, device)
+        return torch.cat([_answer(network, part, device) for part in inputs.split(n_at_once)])
     except torch.OutOfMemoryError:
-        if len(batch) == 1:
+        if len(inputs) == 1:
             raise
-    return torch.cat([answer(network, half, device) for half in batch.tensor_split(2)])
+    return torch.cat([answer(network, half, device) for half in inputs.tensor_split(2)])
 
 
 def _answer(

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-import skrnd._distillation
+import skrnd._detector
 from skrnd import SVDRNDDetector
 
 PARAMS = {"max_epochs": 4, "random_state": 0}
@@ -26,15 +26,14 @@ def images(rng):
 def interrupt_in_epoch(number, monkeypatch):
     """Let the next fit be interrupted in its epoch of this number; returns a way to undo it."""
 
-    def run_epoch(self):
-        seen.append(self)
-        # Two predictors run each epoch.
-        if len(seen) > 2 * (number - 1):
+    def run_epoch(trainings):
+        seen.append(trainings)
+        if len(seen) == number:
             raise KeyboardInterrupt
-        return original(self)
+        return original(trainings)
 
-    seen, original = [], skrnd._distillation.Training.run_epoch
-    monkeypatch.setattr(skrnd._distillation.Training, "run_epoch", run_epoch)
+    seen, original = [], skrnd._detector.run_epoch
+    monkeypatch.setattr(skrnd._detector, "run_epoch", run_epoch)
 
 
 @pytest.mark.parametrize("number", [1, 2, 4])

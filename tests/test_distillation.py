@@ -2,6 +2,7 @@
 
 import io
 import math
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -235,7 +236,7 @@ def test_a_training_that_goes_on_keeps_its_targets(pieces):
     with torch.no_grad():
         said = torch.cat([pair.targets(other, 2)[:, i] for i, other in enumerate(others)])
         expected = (pair.predictor(torch.cat(others)) - said).square().mean()
-    assert second.run_epoch() == pytest.approx(float(expected), rel=1e-5)
+    assert run_epoch([second]) == pytest.approx(float(expected), rel=1e-5)
     after = second.pair(all_judge=False).targets.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -271,6 +272,22 @@ def test_trainings_side_by_side_are_those_alone(n_threads):
     together = [value for training in trainings for value in weights(training)]
     assert all(map(torch.equal, alone, together))
     np.testing.assert_allclose(curve, np.mean(curves, axis=0))
+
+
+def test_a_longer_training_goes_on_when_the_other_is_through(pieces):
+    """Each goes through all of its own rows, whichever comes first."""
+    predictor, targets, copies = pieces
+    others = build_networks("auto", (6,), n_targets=3, n_members=1, generator=generator(5))
+
+    def both():
+        long = prepare(deepcopy(others[0]), deepcopy(others[1]), [*copies, 2 * copies[0]])
+        return [prepare(deepcopy(predictor), deepcopy(targets), copies), long]
+
+    alone = [[run_epoch([training]) for _ in range(2)] for training in both()]
+    for order in (slice(None), slice(None, None, -1)):
+        trainings = both()[order]
+        curve = [run_epoch(trainings) for _ in range(2)]
+        np.testing.assert_allclose(curve, np.mean(alone, axis=0), rtol=1e-5)
 
 
 class OutOfMemory(nn.Linear):

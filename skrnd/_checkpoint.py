@@ -7,13 +7,14 @@ import os
 import pickle
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ._distillation import Training
+from ._distillation import Curves, Training
 from ._storage import write_whole
 
 # Parameters that change nothing about what is learned.
@@ -86,22 +87,22 @@ class Checkpoint:
         name, key, *rest = beginning
         self._beginning = (name, torch.from_numpy(key.astype(np.int64)), *rest)
 
-    def resume(self, trainings: Sequence[Training]) -> list[float]:
-        """Bring trainings to where those of the interrupted fit were; returns the losses so far."""
+    def resume(self, trainings: Sequence[Training]) -> Curves:
+        """Bring trainings to where those of the interrupted fit were; returns the curves so far."""
         if self.state is None:
-            return []
+            return Curves()
         for training, state in zip(trainings, self.state["trainings"], strict=True):
             training.load_state_dict(state)
-        return self.state["loss_curve"]
+        return Curves(**self.state["curves"])
 
-    def write(self, trainings: Sequence[Training], loss_curve: list[float]) -> None:
+    def write(self, trainings: Sequence[Training], curves: Curves) -> None:
         """Keep the state of the fit; a disk that fails is warned of and stops nothing."""
         if self._path is None or not self._is_writer:
             return
         state = {
             "identity": self._identity,
             "random_state": self._beginning,
-            "loss_curve": loss_curve,
+            "curves": asdict(curves),
             "trainings": [training.state_dict() for training in trainings],
         }
         content = io.BytesIO()

@@ -30,11 +30,13 @@ from ._callbacks import CallbackContext, CallbackSupportMixin
 from ._checkpoint import Checkpoint, identity_of
 from ._copies import BLURS, make_blurs, make_copies
 from ._distillation import (
+    Curves,
     DistilledPair,
     StandardisedTargets,
     Training,
     answer,
     batch_rows,
+    held_out_loss,
     load_pair,
     run_epoch,
 )
@@ -142,6 +144,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         the share of outliers in the training data; all rows are trained on.
     validation_fraction : float, default=0.1
         Share of the rows that ``contamination="auto"`` holds out, in (0, 1).
+    early_stopping : bool, default=False
+        Whether to keep the predictors of the epoch in which the error on the rows held
+        out was lowest, and to end the training when it has not fallen for
+        `n_iter_no_change` epochs. It takes ``contamination="auto"``. Off, because the
+        learning rate falls to nothing and the last epoch is the best, or next to it.
+    n_iter_no_change : int, default=10
+        Epochs to wait with `early_stopping`.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Flat rows without it are
@@ -196,6 +205,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
     loss_curve_ : list of float
         Mean squared error per standardised output in each epoch, over all
         copies and predictors. 1 is what a constant predictor would have.
+    validation_loss_curve_ : list of float or None
+        Mean error, over the predictors, of the rows held out after each epoch; None
+        without `early_stopping`.
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -287,6 +299,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "early_stopping": ["boolean"],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         **LAYOUT_CONSTRAINTS,
         "device": [str, torch.device],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
@@ -311,6 +325,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         learning_rate: float = 8e-3,
         contamination: str | float = "auto",
         validation_fraction: float = 0.1,
+        early_stopping: bool = False,
+        n_iter_no_change: int = 10,
         image_shape: tuple[int, ...] | None = None,
         channel_axis: str | int = "auto",
         device: str | torch.device = "auto",
@@ -332,6 +348,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.contamination = contamination
         self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
         self.image_shape = image_shape
         self.channel_axis = channel_axis
         self.device = device
@@ -426,6 +444,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         goes_on: bool,
         max_epochs: str | int,
     ) -> None:
+        if self.early_stopping and self.contamination != "auto":
+            raise ValueError(
+                f"early_stopping=True goes by rows held out, and "
+                f"contamination={self.contamination!r} holds out none; set contamination='auto'."
+            )
         X, layout = validate_rows(
             self, X, reset=not goes_on, ensure_min_samples=2, allow_unread=True
         )
@@ -516,13 +539,15 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
             trainings=trainings,
             held=held,
             ranks=ranks,
-            earlier=self.loss_curve_ if goes_on else [],
+            earlier=Curves(self.loss_curve_, self.validation_loss_curve_ or [])
+            if goes_on
+            else Curves(),
         )
         context.max_subtasks = max_epochs
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         with verbosity(self.verbose):
-            loss_curve = self._train(trainings, max_epochs, checkpoint, context, conclude, X, y)
-        conclude(self, loss_curve)
+            curves = self._train(trainings, held, max_epochs, checkpoint, context, conclude, X, y)
+        conclude(self, curves)
         checkpoint.remove()
         context.call_on_fit_task_end(
             estimator=self, X=X, y=y, reconstruction_attributes=partial(dict, vars(self))
@@ -531,28 +556,32 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
     def _train(
         self,
         trainings: list[Training],
+        held: torch.Tensor,
         max_epochs: int,
         checkpoint: Checkpoint,
         context: CallbackContext,
-        conclude: Callable[[SVDRNDDetector, list[float]], None],
+        conclude: Callable[[SVDRNDDetector, Curves], None],
         X: Any,
         y: Any,
-    ) -> list[float]:
-        """Run the epochs, unless somebody stops them; returns the loss of each."""
+    ) -> Curves:
+        """Run the epochs, unless somebody or something stops them."""
         ranks = trainings[0].ranks
-        loss_curve = checkpoint.resume(trainings)
-        if loss_curve:
-            logger.info("going on after epoch %d", len(loss_curve))
-        checkpoint.write(trainings, loss_curve)
-        start, n_behind = time.monotonic(), len(loss_curve)
+        curves = checkpoint.resume(trainings)
+        start, n_behind = time.monotonic(), len(curves.loss)
+        if n_behind > 0:
+            logger.info("going on after epoch %d", n_behind)
+        checkpoint.write(trainings, curves)
         for number in range(n_behind + 1, max_epochs + 1):
+            if curves.held_out and curves.n_since_best() >= self.n_iter_no_change:
+                logger.info("no epoch of the last %d was better", self.n_iter_no_change)
+                break
             epoch = context.subcontext(task_name="epoch")
             epoch.call_on_fit_task_begin(estimator=self, X=X, y=y)
             try:
-                loss_curve.append(run_epoch(trainings))
+                curves.loss.append(run_epoch(trainings))
             except KeyboardInterrupt:
                 # What can be taken up again later is not to be concluded now.
-                if not loss_curve or self.checkpoint is not None or ranks.size > 1:
+                if not curves.loss or self.checkpoint is not None or ranks.size > 1:
                     raise
                 warnings.warn(
                     f"Interrupted in epoch {number} of {max_epochs}; the detector keeps what it "
@@ -566,29 +595,39 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
                 "epoch %d of %d: loss %.4f, about %.0f s left",
                 number,
                 max_epochs,
-                loss_curve[-1],
+                curves.loss[-1],
                 per_epoch * (max_epochs - number),
             )
-            checkpoint.write(trainings, loss_curve)
+            if self.early_stopping:
+                self._keep_best(trainings, held, curves)
+            checkpoint.write(trainings, curves)
             # To conclude takes all processes, and each has callbacks of its own.
-            as_it_is = partial(self._as_it_is, conclude, loss_curve) if ranks.size == 1 else None
+            as_it_is = partial(self._as_it_is, conclude, curves) if ranks.size == 1 else None
             stop = epoch.call_on_fit_task_end(
                 estimator=self, X=X, y=y, reconstruction_attributes=as_it_is
             )
             if any(ranks.gather(stop)):
                 logger.info("a callback stops the training")
                 break
-        return loss_curve
+        return curves
+
+    def _keep_best(self, trainings: list[Training], held: torch.Tensor, curves: Curves) -> None:
+        """Look at the rows held out, and keep the predictors if none before were better."""
+        curves.held_out.append(held_out_loss(trainings, held))
+        logger.info("error on the rows held out %.4f", curves.held_out[-1])
+        if curves.n_since_best() == 0:
+            for training in trainings:
+                training.keep()
 
     def _as_it_is(
-        self, conclude: Callable[[SVDRNDDetector, list[float]], None], loss_curve: list[float]
+        self, conclude: Callable[[SVDRNDDetector, Curves], None], curves: Curves
     ) -> dict[str, Any]:
         """What a detector of this moment would have that this one has not."""
         detector: SVDRNDDetector = object.__new__(type(self))
         detector.__dict__.update(vars(self))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CalibrationWarning)
-            conclude(detector, loss_curve)
+            conclude(detector, curves)
         return {
             name: value
             for name, value in vars(detector).items()
@@ -597,15 +636,16 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
 
     def _conclude(
         self,
-        loss_curve: list[float],
+        curves: Curves,
         *,
         trainings: list[Training],
         held: torch.Tensor,
         ranks: Ranks,
-        earlier: list[float],
+        earlier: Curves,
     ) -> None:
-        """Take the predictors as they are, and set the threshold by the rows for that."""
-        self.loss_curve_ = [*earlier, *loss_curve]
+        """Take the predictors, and set the threshold by the rows for that."""
+        self.loss_curve_ = [*earlier.loss, *curves.loss]
+        self.validation_loss_curve_ = [*earlier.held_out, *curves.held_out] or None
         contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(trainings) > 1)
         self._pairs = [training.pair(all_judge=contrast) for training in trainings]
         novelties = self._novelties(held.split(batch_rows(self.input_shape_)))

@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -120,6 +121,26 @@ class DistilledPair(nn.Module):
         return torch.stack([error, contrast], dim=1)
 
 
+@dataclass
+class Curves:
+    """What the epochs of a fit came to.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean loss of each epoch.
+    held_out : list of float
+        Mean error on rows held out after each epoch; empty if nobody looks at that.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    held_out: list[float] = field(default_factory=list)
+
+    def n_since_best(self) -> int:
+        """Epochs since the one with the lowest error on rows held out, the first of these."""
+        return len(self.held_out) - 1 - int(np.argmin(self.held_out))
+
+
 class Training:
     """The training of one predictor, epoch by epoch.
 
@@ -181,6 +202,7 @@ class Training:
         own_batch_size = max(2, batch_size // ranks.size)
         self.n_steps = math.ceil(self._n_rows / own_batch_size)
         self._n_parts = 1
+        self._kept: dict[str, torch.Tensor] | None = None
         self._optimiser = torch.optim.Adam(predictor.parameters(), lr=learning_rate, fused=True)
         n_steps = max_epochs * self.n_steps + 1
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -272,6 +294,7 @@ class Training:
             "optimiser": self._optimiser.state_dict(),
             "schedule": self._schedule.state_dict(),
             "generator": self._generator.get_state(),
+            "kept": self._kept,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -280,13 +303,32 @@ class Training:
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
         self._generator.set_state(state["generator"])
+        self._kept = state["kept"]
+
+    def keep(self) -> None:
+        """Let the predictor be, from now on, the one it is now."""
+        self._kept = deepcopy(self._predictor.state_dict())
+
+    def errors(self, inputs: torch.Tensor) -> np.ndarray:
+        """Errors of the mimicry of the first target by the predictor as it is now: (n,)."""
+        batches = inputs.split(batch_rows(inputs.shape[1:]))
+        pair = self._frozen(self._predictor.state_dict(), n_judges=1)
+        return torch.cat([answer(pair, batch, self.device) for batch in batches])[:, 0].numpy()
 
     def pair(self, *, all_judge: bool) -> DistilledPair:
-        """The pair as it is now, ready to score: by all of its targets or by the first."""
-        self.ranks.align(self._predictor)
+        """The pair, ready to score: by all of its targets or by the first.
+
+        With the weights that were kept last, or those of now if none were.
+        """
+        weights = self._predictor.state_dict() if self._kept is None else self._kept
+        return self._frozen(weights, n_judges=len(self._wanted) if all_judge else 1)
+
+    def _frozen(self, weights: dict[str, torch.Tensor], *, n_judges: int) -> DistilledPair:
         predictor = deepcopy(self._predictor).requires_grad_(False).eval()
+        predictor.load_state_dict(weights)
+        self.ranks.align(predictor)
         fold_norms(predictor)
-        return DistilledPair(predictor, self._targets, len(self._wanted) if all_judge else 1)
+        return DistilledPair(predictor, self._targets, n_judges)
 
 
 def run_epoch(trainings: Sequence[Training]) -> float:
@@ -308,6 +350,12 @@ def run_epoch(trainings: Sequence[Training]) -> float:
         for own, epoch in zip(together, epochs, strict=True)
     ]
     return float(np.mean(ranks.gather(losses)))
+
+
+def held_out_loss(trainings: Sequence[Training], held: torch.Tensor) -> float:
+    """Mean error of several trainings on rows held out, of all processes."""
+    errors = np.mean([training.errors(held) for training in trainings], axis=0)
+    return float(np.mean(np.concatenate(trainings[0].ranks.gather(errors))))
 
 
 def _targets_of_copies(

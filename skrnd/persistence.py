@@ -37,6 +37,7 @@ _VALUES: dict[str, Any] = {
     "offset_": float,
     "k_": int | float | list | None,
     "loss_curve_": list,
+    "validation_loss_curve_": list | None,
     "n_features_in_": int,
     "sample_shape_": tuple,
     "input_shape_": tuple,
@@ -202,7 +203,7 @@ def _rebuilt(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SVDRND
     if not set(params) <= set(_params_of(detector)):
         raise ValueError("the parameters are not those of a detector")
     detector._validate_params()
-    fitted: dict[str, Any] = {name: _decoded(header["values"][name]) for name in _VALUES}
+    fitted: dict[str, Any] = {name: _decoded(header["values"].get(name)) for name in _VALUES}
     fitted |= {name: np.array(arrays[name]) for name in _ARRAYS}
     for name in _OPTIONAL_ARRAYS:
         fitted[name] = np.array(arrays[name]) if name in arrays else None

@@ -36,6 +36,29 @@ def interrupt_in_epoch(number, monkeypatch):
     monkeypatch.setattr(skrnd._detector, "run_epoch", run_epoch)
 
 
+def test_a_fit_that_was_to_stop_early_does(images, tmp_path, monkeypatch):
+    """Interrupted in any epoch, the last one too, it stops where it would have, with the best."""
+    params = {
+        "max_epochs": 30,
+        "learning_rate": 0.1,
+        "early_stopping": True,
+        "n_iter_no_change": 1,
+        "random_state": 0,
+    }
+    expected = SVDRNDDetector(**params).fit(images)
+    n_epochs = len(expected.loss_curve_)
+    assert n_epochs < 30
+    detector = SVDRNDDetector(checkpoint=tmp_path / "checkpoint", **params)
+    for _ in range(n_epochs - 1):
+        with monkeypatch.context() as patch:
+            interrupt_in_epoch(2, patch)
+            with pytest.raises(KeyboardInterrupt):
+                detector.fit(images)
+    detector.fit(images)
+    assert detector.validation_loss_curve_ == expected.validation_loss_curve_
+    np.testing.assert_array_equal(detector.score_samples(images), expected.score_samples(images))
+
+
 @pytest.mark.parametrize("number", [1, 2, 4])
 @pytest.mark.parametrize("random_state", [0, "instance"])
 def test_a_fit_goes_on_and_ends_where_it_would_have(

@@ -387,6 +387,52 @@ def test_callbacks_reach_the_detector_in_pipelines_and_searches(images, capsys):
     assert all(0 <= row["roc_auc"] <= 1 for log in logs for row in log.data)
 
 
+@pytest.mark.parametrize("kind", ["rows", "images"])
+def test_early_stopping_keeps_the_best_epoch(kind, rng):
+    """And sees that the rest is not worth it: the error is that of the rows held out."""
+
+    recorder = Recorder()
+    X = rng.normal(size=(300, 3) if kind == "rows" else (60, 8, 8))
+    # At this rate it does not get better and better.
+    detector = SVDRNDDetector(
+        blur=None,
+        max_epochs=30,
+        learning_rate=0.1,
+        validation_fraction=0.3,
+        early_stopping=True,
+        n_iter_no_change=2,
+        random_state=0,
+    )
+    detector.set_callbacks(recorder).fit(X)
+    curve = detector.validation_loss_curve_
+    best = int(np.argmin(curve))
+    assert len(detector.loss_curve_) == len(curve) == best + 1 + 2 < 30
+    assert -detector.calibration_scores_.mean() == pytest.approx(min(curve), rel=1e-6)
+    # At any time, the detector is that of the best epoch so far.
+    for told in recorder.detectors[best:]:
+        np.testing.assert_array_equal(told.score_samples(X), detector.score_samples(X))
+
+
+def test_early_stopping_changes_nothing_but_the_choice(images):
+    """Where the last epoch is the best, the detector is the one without it."""
+    plain = SVDRNDDetector(max_epochs=3, random_state=0).fit(images)
+    assert plain.validation_loss_curve_ is None
+    early = clone(plain).set_params(early_stopping=True).fit(images)
+    assert early.loss_curve_ == plain.loss_curve_
+    assert np.argmin(early.validation_loss_curve_) == 2
+    np.testing.assert_array_equal(early.score_samples(images), plain.score_samples(images))
+    before = early.validation_loss_curve_
+    early.partial_fit(images)
+    assert early.validation_loss_curve_[:3] == before
+    assert len(early.validation_loss_curve_) == 4
+
+
+def test_early_stopping_takes_rows_held_out(images):
+    detector = SVDRNDDetector(early_stopping=True, contamination=0.1)
+    with pytest.raises(ValueError, match=r"contamination=0\.1 holds out none"):
+        detector.fit(images)
+
+
 def test_ctrl_c_keeps_what_was_learned(images, monkeypatch):
     def run_epoch(trainings):
         if len(losses) == 2:

@@ -106,10 +106,14 @@ def test_all_processes_end_with_the_same_detector(in_two_processes, tmp_path, rn
 def test_plain_rows_in_two_processes(in_two_processes, tmp_path, rng):
     X = rng.normal(size=(200, 5))
     np.save(tmp_path / "X.npy", X)
-    done = in_two_processes(FIT)
-    assert done.returncode == 0, done.stderr
-    first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
-    np.testing.assert_array_equal(first["scores"], second["scores"])
+    stopping = FIT.replace("max_epochs=2", "early_stopping=True, n_iter_no_change=1")
+    for script in (FIT, stopping):
+        done = in_two_processes(script)
+        assert done.returncode == 0, done.stderr
+        first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
+        for name in first.files:
+            np.testing.assert_array_equal(first[name], second[name])
+    assert 2 < len(first["loss"]) < 100
 
 
 @pytest.mark.slow

@@ -836,15 +836,37 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
     def _scores_of(self, X: Any) -> np.ndarray:
         """What `score_samples` makes of rows that are known to be good."""
         with own_torch_state():
-            inputs = (inputs for _, inputs in self._inputs(X, np.arange(X.shape[0])))
-            return self._scores(self._novelties(inputs))
+            return self._scores(self._novelties(self._inputs_of(X)))
 
-    def _novelties(self, batches: Iterable[torch.Tensor]) -> np.ndarray:
+    def _judgements_of(self, X: Any) -> dict[str, np.ndarray]:
+        """What each target says of rows that are known to be good, in the unit of the scores."""
+        with own_torch_state():
+            values = self._novelties(self._inputs_of(X), DistilledPair.by_target)
+        groups: list[list[int]] = [[] for _ in self._pairs]
+        if self._pairs[0].n_judges > 1:
+            groups = self._groups()
+        names, units = [], []
+        of_pairs = self._units.reshape(len(groups), -1)
+        for number, (group, own) in enumerate(zip(groups, of_pairs, strict=True), start=1):
+            prefix = f"predictor {number}: " if len(groups) > 1 else ""
+            kinds = [f"copy {i + 1}, {type(self.blurs_[i]).__name__}" for i in group]
+            names += [f"{prefix}error", *(f"{prefix}contrast to {kind}" for kind in kinds)]
+            units += [own[0], *own[1:].repeat(len(group))]
+        return dict(zip(names, (values / units).T, strict=True))
+
+    def _inputs_of(self, X: Any) -> Iterator[torch.Tensor]:
+        return (inputs for _, inputs in self._inputs(X, np.arange(X.shape[0])))
+
+    def _novelties(
+        self,
+        batches: Iterable[torch.Tensor],
+        ask: Callable[[DistilledPair, torch.Tensor], torch.Tensor] = DistilledPair.forward,
+    ) -> np.ndarray:
         """How novel each of the inputs is by each judgement: (n, n_judgements), float64."""
         device = torch.device(self.device_)
 
         def ask_all(x: torch.Tensor) -> torch.Tensor:
-            return torch.cat([pair(x) for pair in self._pairs], dim=1)
+            return torch.cat([ask(pair, x) for pair in self._pairs], dim=1)
 
         novelties = [answer(ask_all, inputs, device) for inputs in batches]
         return torch.cat(novelties).to(torch.float64).numpy()

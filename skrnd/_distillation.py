@@ -102,7 +102,14 @@ class DistilledPair(nn.Module):
         self.n_judges = n_judges
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Error of the mimicry and, with several targets, its contrast: (n, 1) or (n, 2).
+        """Error of the mimicry and, with several targets, its contrast: (n, 1) or (n, 2)."""
+        judged = self.by_target(x)
+        if self.n_judges == 1:
+            return judged
+        return torch.stack([judged[:, 0], judged[:, 1:].amax(1)], dim=1)
+
+    def by_target(self, x: torch.Tensor) -> torch.Tensor:
+        """Error of the mimicry, and its contrast to each further target: (n, n_judges).
 
         Summed in double precision: the order in which torch adds up a row
         depends on how many rows there are.
@@ -111,14 +118,11 @@ class DistilledPair(nn.Module):
         wide = widest_float(said.device)
         own, others = said[:, :1].to(wide), said[:, 1:].to(wide)
         off = self.predictor(x).unsqueeze(1).to(wide) - own
-        error = off.square().mean((1, 2))
-        if others.shape[1] == 0:
-            return error.unsqueeze(1)
         # How far the prediction has gone over to another target: 1 is half of the way.
         way = others - own
         length = way.square().sum(2).clamp_min(torch.finfo(wide).tiny)
-        contrast = 2 * ((off * way).sum(2) / length).amax(1).clamp_min(0)
-        return torch.stack([error, contrast], dim=1)
+        contrast = 2 * ((off * way).sum(2) / length).clamp_min(0)
+        return torch.cat([off.square().mean(2), contrast], dim=1)
 
 
 @dataclass

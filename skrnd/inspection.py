@@ -2,7 +2,7 @@
 
 The displays follow scikit-learn's: ``from_estimator`` or ``from_predictions`` computes and
 draws, `plot` draws again. They need matplotlib, which ``pip install "skrnd[plot]"`` brings;
-:func:`novelty_map` does not.
+:func:`judgements` and :func:`novelty_map` do not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sklearn.utils.validation import (
 from ._detector import SVDRNDDetector
 from ._distillation import batch_rows
 from ._images import ImageLayout, find_layout
-from ._validation import as_numpy, check_values, take_rows
+from ._validation import as_numpy, check_values, take_rows, validate_rows
 from .metrics import _ranked, aupr_score, auroc_score, tnr_at_tpr_score
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "DetectionCurveDisplay",
     "LossCurveDisplay",
     "ScoreHistogramDisplay",
+    "judgements",
     "novelty_map",
 ]
 
@@ -894,6 +895,62 @@ class ContactSheetDisplay(_Display):
         for label, first in zip(("most novel", "least novel"), self.axes_[:, 0], strict=True):
             first.set_ylabel(label)
         return self
+
+
+def judgements(detector: SVDRNDDetector, X: Any) -> dict[str, np.ndarray]:
+    """Why a row is novel: what each judgement of the detector says of it.
+
+    Parameters
+    ----------
+    detector : SVDRNDDetector
+        Fitted.
+    X : array-like or tensor
+        Images or rows of the shape seen in `fit`.
+
+    Returns
+    -------
+    judgements : dict of str to ndarray of shape (n,), float64
+        How novel each row is by each judgement, named after it. All are in the unit of the
+        scores: the largest of a row is minus its score, and what is above ``-offset_``
+        raises the alarm.
+
+        "error" is that of the mimicry: the row is like nothing that the predictor has seen.
+        "contrast to copy 3, SVDSharpen" is large where the row looks to it like that copy
+        of the normal images, ``blurs_[2]``: sharper than they are. With "two-sided" there
+        are "predictor 1: ..." and "predictor 2: ..."; where ``novelty`` is "error" there
+        are no contrasts.
+
+    Raises
+    ------
+    NotFittedError
+        If the detector is not fitted.
+    TypeError
+        If it is no SVDRNDDetector.
+    ValueError
+        If `score_samples` does not take X, or if the detector comes from a file that does
+        not keep the targets of its copies apart.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrnd import SVDRNDDetector
+    >>> from skrnd.blur import SVDBlur
+    >>> from skrnd.inspection import judgements
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 8, 8))
+    >>> detector = SVDRNDDetector(k=6, max_epochs=10, random_state=0).fit(X)
+    >>> X_smooth = SVDBlur(k=6).fit_transform(X[:1])
+    >>> judged = judgements(detector, X_smooth)
+    >>> max(judged, key=lambda name: judged[name][0])
+    'predictor 1: contrast to copy 1, SVDBlur'
+    >>> bool(max(judged.values())[0] == -detector.score_samples(X_smooth)[0])
+    True
+    """
+    if not isinstance(detector, SVDRNDDetector):
+        raise TypeError(f"judgements takes an SVDRNDDetector; got {type(detector).__name__}.")
+    check_is_fitted(detector)
+    X, _ = validate_rows(detector, X, reset=False, allow_unread=True)
+    return detector._judgements_of(as_numpy(X))
 
 
 def novelty_map(

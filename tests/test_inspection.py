@@ -1,6 +1,7 @@
 """Displays against scikit-learn, numpy and scipy; maps of novelty whose place is known."""
 
 import importlib.util
+import pickle
 import sys
 
 import h5py
@@ -27,6 +28,7 @@ from skrnd.inspection import (
     DetectionCurveDisplay,
     LossCurveDisplay,
     ScoreHistogramDisplay,
+    judgements,
     novelty_map,
 )
 from skrnd.metrics import aupr_score, auroc_score, tnr_at_tpr_score
@@ -438,6 +440,72 @@ def test_windows_side_by_side_are_scores(detector, rng):
     expected = -detector.score_samples(tiles).reshape(2, 3)
     novelty = novelty_map(detector, [image], window=16, step=16)
     np.testing.assert_allclose(novelty, [np.kron(expected, np.ones((16, 16)))], rtol=1e-5)
+
+
+def test_judgements_are_those_of_the_formula(rng):
+    """Error and contrast of the detector's notes, from what the networks say."""
+    X = rng.normal(size=(60, 8, 8))
+    detector = SVDRNDDetector(geometry=Flip(), **QUICK).fit(X)
+    judged = judgements(detector, X)
+    assert list(judged) == [
+        "predictor 1: error",
+        "predictor 1: contrast to copy 1, SVDBlur",
+        "predictor 1: contrast to copy 4, Flip",
+        "predictor 2: error",
+        "predictor 2: contrast to copy 2, SVDSoften",
+        "predictor 2: contrast to copy 3, SVDSharpen",
+        "predictor 2: contrast to copy 4, Flip",
+    ]
+    np.testing.assert_array_equal(max_of(judged), -detector.score_samples(X))
+    x = torch.from_numpy((X[:, None] - detector.mean_) / detector.scale_).float()
+    units = detector._units.reshape(2, 2)
+    for number, (pair, of_pair) in enumerate(zip(detector._pairs, units, strict=True), start=1):
+        f = pair.predictor(x).double().numpy()
+        g = pair.targets(x, len(pair.targets.mean)).double().numpy()
+        apart = np.square(f[:, None] - g).sum(2)
+        own = {name: value for name, value in judged.items() if f"predictor {number}" in name}
+        error, *contrasts = own.values()
+        np.testing.assert_allclose(error * of_pair[0], apart[:, 0] / f.shape[1], rtol=1e-4)
+        for i, contrast in enumerate(contrasts, start=1):
+            way = np.square(g[:, i] - g[:, 0]).sum(1)
+            expected = np.maximum(0, 1 + (apart[:, 0] - apart[:, i]) / way)
+            np.testing.assert_allclose(contrast * of_pair[1], expected, rtol=1e-3, atol=1e-4)
+
+
+def max_of(judged):
+    return np.max(list(judged.values()), axis=0)
+
+
+@pytest.mark.parametrize(
+    ("params", "names"),
+    [
+        ({"blur": None}, ["error"]),
+        ({"blur": "svd"}, ["error"]),
+        ({"blur": None, "novelty": "contrast"}, ["error"]),
+        ({"blur": "dct", "novelty": "contrast"}, ["error", "contrast to copy 1, DCTBlur"]),
+        ({"novelty": "error"}, ["predictor 1: error", "predictor 2: error"]),
+    ],
+)
+def test_judgements_of_other_detectors(params, names, rng):
+    X = rng.normal(size=(60, 8, 8))
+    detector = SVDRNDDetector(**params, **QUICK).fit(X)
+    judged = judgements(pickle.loads(pickle.dumps(detector)), X)
+    assert list(judged) == names
+    np.testing.assert_array_equal(max_of(judged), -detector.score_samples(X))
+
+
+def test_judgements_of_plain_rows_and_of_what_is_no_detector(forest, rng):
+    X = rng.normal(size=(60, 3))
+    detector = SVDRNDDetector(**QUICK)
+    with pytest.raises(NotFittedError):
+        judgements(detector, X)
+    judged = judgements(detector.fit(X), X)
+    np.testing.assert_array_equal(judged.pop("error"), -detector.score_samples(X))
+    assert judged == {}
+    with pytest.raises(ValueError, match="X has 2 features"):
+        judgements(detector, X[:, :2])
+    with pytest.raises(TypeError, match="takes an SVDRNDDetector; got IsolationForest"):
+        judgements(forest, X)
 
 
 @pytest.mark.parametrize("window", [6, 7, 16])

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar
 
 import torch
@@ -131,6 +131,7 @@ def own_torch_state() -> Iterator[None]:
     Whoever fits or scores in inference mode, without gradients, inside autocast
     or with another default device gets the same result.
     """
+    _keep_freed_memory()
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
@@ -139,6 +140,17 @@ def own_torch_state() -> Iterator[None]:
         _one_thread_if_forked(),
     ):
         yield
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Let the C library keep the memory of one layer for the next, some tens of megabytes.
+
+    glibc gives larger blocks back to the system, which hands them out again zeroed and
+    page by page: that can take longer than the layer. Which blocks are large it learns from
+    those that are freed, up to 32 MB.
+    """
+    torch.empty(2**25 - 2**13, dtype=torch.uint8, device="cpu")
 
 
 @contextmanager

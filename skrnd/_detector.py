@@ -474,6 +474,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         generator = torch.Generator(device="cpu")
         generator.manual_seed(int(random_state.randint(np.iinfo(np.int32).max)))
         device = resolve_device(self.device)
+        self.device_ = str(device)
         # The matrix products of plain rows are too small to gain from bfloat16.
         plain = layout is None and self.precision == "auto"
         precision = resolve_precision("float32" if plain else self.precision, device)
@@ -532,7 +533,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
             )
             for number, group in enumerate(groups)
         ]
-        self.device_ = str(device)
         self.precision_ = str(precision).removeprefix("torch.")
         conclude = partial(
             SVDRNDDetector._conclude,
@@ -648,7 +648,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         self.validation_loss_curve_ = [*earlier.held_out, *curves.held_out] or None
         contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(trainings) > 1)
         self._pairs = [training.pair(all_judge=contrast) for training in trainings]
-        novelties = self._novelties(held.split(batch_rows(self.input_shape_)))
+        novelties = self._novelties(held.split(self._batch_rows()))
         self._set_threshold(np.concatenate(ranks.gather(novelties)))
 
     def _split(
@@ -774,9 +774,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
             rounding = 10 * len(rows) * np.finfo(np.float64).eps * np.abs(self.mean_)
             self.scale_ = np.where(variance > rounding**2, np.sqrt(variance), 1.0)
 
+    def _batch_rows(self) -> int:
+        return batch_rows(self.input_shape_, torch.device(self.device_))
+
     def _batches(self, X: np.ndarray, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Values of the rows, float64, in the order of the networks, batch by batch."""
-        for batch in gen_batches(len(rows), batch_rows(self.input_shape_)):
+        for batch in gen_batches(len(rows), self._batch_rows()):
             values = take_rows(X, rows[batch])
             if self._layout is not None:
                 values = self._layout.to_nchw(values)

@@ -29,12 +29,10 @@ from ._networks import (
 )
 from ._storage import Storage
 
-# Rows that are read and answered together where no gradient is kept, and the most values
-# of them.
-_MAX_ROWS, _MAX_VALUES = 256, 2**20
-# Values of the images that go through a network at once on a CPU: what a layer makes of
-# them stays in its cache, and is no block that the system takes back after each layer.
-_CACHED_VALUES = 2**18
+# Rows that go through a network at once where no gradient is kept, and the most values
+# of them. What a layer makes of so many stays in the cache of a CPU, and is no block that
+# the system takes back after each layer.
+_MAX_ROWS, _MAX_VALUES, _MAX_VALUES_CPU = 256, 2**20, 2**18
 # Values of the inputs whose answers are kept together for other fits.
 _BLOCK_VALUES = 2**24
 
@@ -315,7 +313,7 @@ class Training:
 
     def errors(self, inputs: torch.Tensor) -> np.ndarray:
         """Errors of the mimicry of the first target by the predictor as it is now: (n,)."""
-        batches = inputs.split(batch_rows(inputs.shape[1:]))
+        batches = inputs.split(batch_rows(inputs.shape[1:], self.device))
         pair = self._frozen(self._predictor.state_dict(), n_judges=1)
         return torch.cat([answer(pair, batch, self.device) for batch in batches])[:, 0].numpy()
 
@@ -401,8 +399,8 @@ def _answers(
     targets: Targets, copy: int, inputs: np.ndarray, device: str, weights: Mapping[str, np.ndarray]
 ) -> np.ndarray:
     """What the target of a copy says of inputs; `weights` tells it from other targets."""
-    batches = torch.from_numpy(inputs).split(batch_rows(inputs.shape[1:]))
     there = torch.device(device)
+    batches = torch.from_numpy(inputs).split(batch_rows(inputs.shape[1:], there))
     said = [answer(partial(_said, targets, copy), batch, there) for batch in batches]
     return torch.cat(said).numpy()
 
@@ -451,7 +449,7 @@ def load_pair(
     return pair.requires_grad_(False).eval()
 
 
-def batch_rows(input_shape: Sequence[int]) -> int:
+def batch_rows(input_shape: Sequence[int], device: torch.device) -> int:
     """How many inputs of a shape go through a network at once where no gradient is kept.
 
     A row must get the same answer in any company. Convolutions here give it from two
@@ -459,22 +457,20 @@ def batch_rows(input_shape: Sequence[int]) -> int:
     """
     if len(input_shape) == 1:
         return _MAX_ROWS
-    return min(_MAX_ROWS, max(2, _MAX_VALUES // math.prod(input_shape)))
+    n_values = _MAX_VALUES_CPU if device.type == "cpu" else _MAX_VALUES
+    return min(_MAX_ROWS, max(2, n_values // math.prod(input_shape)))
 
 
 def answer(
-    network: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, device: torch.device
+    network: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor, device: torch.device
 ) -> torch.Tensor:
     """What a network makes of at most `batch_rows` inputs, in float32, on the CPU."""
-    n_at_once = len(inputs)
-    if device.type == "cpu" and inputs.ndim > 2:
-        n_at_once = max(2, _CACHED_VALUES // math.prod(inputs.shape[1:]))
     try:
-        return torch.cat([_answer(network, part, device) for part in inputs.split(n_at_once)])
+        return _answer(network, batch, device)
     except torch.OutOfMemoryError:
-        if len(inputs) == 1:
+        if len(batch) == 1:
             raise
-    return torch.cat([answer(network, half, device) for half in inputs.tensor_split(2)])
+    return torch.cat([answer(network, half, device) for half in batch.tensor_split(2)])
 
 
 def _answer(

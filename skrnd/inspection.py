@@ -23,7 +23,6 @@ from sklearn.utils.validation import (
 )
 
 from ._detector import SVDRNDDetector
-from ._distillation import batch_rows
 from ._images import ImageLayout, find_layout
 from ._validation import as_numpy, check_values, take_rows, validate_rows
 from .metrics import _ranked, aupr_score, auroc_score, tnr_at_tpr_score
@@ -1061,7 +1060,7 @@ def novelty_map(
         _windows(side, window, step, own) for side, own in zip(sides, trained, strict=True)
     )
     novelty = np.empty((len(images), len(rows), len(columns)))
-    for batch in gen_batches(novelty.size, 4 * batch_rows(detector.input_shape_)):
+    for batch in gen_batches(novelty.size, 4 * detector._batch_rows()):
         places: Any = np.unravel_index(np.r_[batch], novelty.shape)
         i, row, column = places
         seen = images[i[:, None, None], :, rows[row][:, :, None], columns[column][:, None, :]]

@@ -1,5 +1,9 @@
 """Device, precision and seeds."""
 
+import platform
+import subprocess
+import sys
+import textwrap
 import threading
 from types import SimpleNamespace
 
@@ -165,3 +169,31 @@ def test_own_state_holds_inside_and_the_callers_comes_back():
         assert torch.is_inference_mode_enabled()
         assert torch.is_autocast_enabled("cpu")
     assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about glibc")
+def test_freed_memory_is_taken_again():
+    """Of the pages that a layer touches, next to none is new to the process."""
+    script = """
+        import resource, sys
+        import torch
+        from skrnd._backend import own_torch_state
+
+        def layers():
+            return [torch.empty(2**20).fill_(1) for _ in range(8)]
+
+        def n_new_pages():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(10):
+                layers()
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+        with own_torch_state():
+            layers()
+            print(n_new_pages() * resource.getpagesize())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    )
+    n_touched = 10 * 8 * 4 * 2**20
+    assert int(done.stdout) < n_touched / 10

@@ -366,11 +366,18 @@ def test_training_inside_autocast_sees_its_own_progress(pieces):
 
 
 @pytest.mark.parametrize(
-    ("input_shape", "n_rows"),
-    [((5,), 256), ((10**6,), 256), ((1, 4, 4), 256), ((3, 64, 64), 85), ((3, 10**4, 10**4), 2)],
+    ("input_shape", "on_cpu", "elsewhere"),
+    [
+        ((5,), 256, 256),
+        ((10**6,), 256, 256),
+        ((1, 4, 4), 256, 256),
+        ((3, 64, 64), 21, 85),
+        ((3, 10**4, 10**4), 2, 2),
+    ],
 )
-def test_batches_are_bounded_by_rows_and_values(input_shape, n_rows):
-    assert batch_rows(input_shape) == n_rows
+def test_batches_are_bounded_by_rows_and_values(input_shape, on_cpu, elsewhere):
+    assert batch_rows(input_shape, CPU) == on_cpu
+    assert batch_rows(input_shape, torch.device("cuda")) == elsewhere
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 255, 256])

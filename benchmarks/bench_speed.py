@@ -22,6 +22,7 @@ import torch
 from _harness import (
     DATA,
     DOCS,
+    command_line,
     load_set,
     markdown_table,
     provenance,
@@ -327,7 +328,10 @@ def main():
         f"## Beside other detectors\n\nDefault parameters, the same {len(few):,} images to fit "
         f"and to score; medians over {options.peers} seeds.\n\n{peers(few, options.peers)}\n"
         f"## Peak of the machine\n\n{peak(images)}\n"
-        + provenance([stamp()], "python benchmarks/bench_speed.py")
+        + provenance(
+            [stamp()],
+            command_line(__file__, parser, options, "n_train", "max_epochs", "rounds", "peers"),
+        )
     )
     path = DOCS / "benchmark_speed.md"
     path.write_text(text)

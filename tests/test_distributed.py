@@ -32,6 +32,8 @@ FIT = """
         mean=detector.mean_,
         scale=detector.scale_,
     )
+    # Who leaves first may end badly while the other still writes.
+    dist.barrier()
     dist.destroy_process_group()
 """
 

@@ -24,7 +24,7 @@ from _harness import (
     spread,
     timed,
 )
-from sklearn.model_selection import train_test_split
+from bench_tabular import load_table
 
 from skrnd import SVDRNDDetector
 
@@ -41,10 +41,7 @@ def normal_and_novel(cell, directory):
             load_set(directory, name) for name in ("cifar10_train", "cifar10_test", "svhn")
         )
         return train[:N_TRAIN], known, novel
-    with np.load(directory / "tabular" / f"{cell['table']}.npz") as file:
-        X, y = file["X"], file["y"]
-    train, known = train_test_split(X[y == 0], train_size=0.5, random_state=cell["seed"])
-    return train, known, X[y == 1]
+    return load_table(directory, cell["table"], cell["seed"])
 
 
 def measure(cell, directory):

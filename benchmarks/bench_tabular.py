@@ -60,18 +60,21 @@ DETECTORS = {
 }
 
 
+def load_table(directory, name, seed):
+    """Half of the normal rows of a table, to train on; the other half; and the anomalies."""
+    with np.load(directory / "tabular" / f"{name}.npz") as file:
+        X, y = file["X"], file["y"]
+    train, known = train_test_split(X[y == 0], train_size=0.5, random_state=seed)
+    return train, known, X[y == 1]
+
+
 def measure(cell, directory):
     """Fit one detector on one table."""
-    with np.load(directory / "tabular" / f"{cell['table']}.npz") as file:
-        X, y = file["X"], file["y"]
-    train, rest = train_test_split(
-        np.flatnonzero(y == 0), train_size=0.5, random_state=cell["seed"]
-    )
-    anomalies = np.flatnonzero(y == 1)
+    train, known, anomalies = load_table(directory, cell["table"], cell["seed"])
     detector = DETECTORS[cell["detector"]](cell["seed"])
-    _, fit_seconds = timed(detector.fit, X[train])
-    known, novel = detector.score_samples(X[rest]), detector.score_samples(X[anomalies])
-    return {"fit_seconds": fit_seconds, **quality(known, novel)}
+    _, fit_seconds = timed(detector.fit, train)
+    figures = quality(detector.score_samples(known), detector.score_samples(anomalies))
+    return {"fit_seconds": fit_seconds, **figures}
 
 
 def main():

@@ -314,7 +314,7 @@ class Training:
     def errors(self, inputs: torch.Tensor) -> np.ndarray:
         """Errors of the mimicry of the first target by the predictor as it is now: (n,)."""
         batches = inputs.split(batch_rows(inputs.shape[1:], self.device))
-        pair = self._frozen(self._predictor.state_dict(), n_judges=1)
+        pair = self._frozen(None, n_judges=1)
         return torch.cat([answer(pair, batch, self.device) for batch in batches])[:, 0].numpy()
 
     def pair(self, *, all_judge: bool) -> DistilledPair:
@@ -322,12 +322,12 @@ class Training:
 
         With the weights that were kept last, or those of now if none were.
         """
-        weights = self._predictor.state_dict() if self._kept is None else self._kept
-        return self._frozen(weights, n_judges=len(self._wanted) if all_judge else 1)
+        return self._frozen(self._kept, n_judges=len(self._wanted) if all_judge else 1)
 
-    def _frozen(self, weights: dict[str, torch.Tensor], *, n_judges: int) -> DistilledPair:
+    def _frozen(self, weights: dict[str, torch.Tensor] | None, *, n_judges: int) -> DistilledPair:
         predictor = deepcopy(self._predictor).requires_grad_(False).eval()
-        predictor.load_state_dict(weights)
+        if weights is not None:
+            predictor.load_state_dict(weights)
         self.ranks.align(predictor)
         fold_norms(predictor)
         return DistilledPair(predictor, self._targets, n_judges)

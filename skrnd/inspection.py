@@ -945,9 +945,7 @@ def judgements(detector: SVDRNDDetector, X: Any) -> dict[str, np.ndarray]:
     >>> bool(max(judged.values())[0] == -detector.score_samples(X_smooth)[0])
     True
     """
-    if not isinstance(detector, SVDRNDDetector):
-        raise TypeError(f"judgements takes an SVDRNDDetector; got {type(detector).__name__}.")
-    check_is_fitted(detector)
+    _check_detector(detector, "judgements")
     X, _ = validate_rows(detector, X, reset=False, allow_unread=True)
     return detector._judgements_of(as_numpy(X))
 
@@ -1034,9 +1032,7 @@ def novelty_map(
     >>> bool(row >= 20 and column < 20)
     True
     """
-    if not isinstance(detector, SVDRNDDetector):
-        raise TypeError(f"novelty_map takes an SVDRNDDetector; got {type(detector).__name__}.")
-    check_is_fitted(detector)
+    _check_detector(detector, "novelty_map")
     if detector._layout is None:
         raise ValueError("The detector was fitted on plain rows, which have no places.")
     images = _checked(_array(images))
@@ -1067,6 +1063,13 @@ def novelty_map(
         seen = detector._layout.from_nchw(np.moveaxis(seen, -1, 1))
         novelty.flat[batch] = -detector._scores_of(seen)
     return of_row @ novelty @ of_column.T
+
+
+def _check_detector(detector: Any, function: str) -> None:
+    """Refuse what is no fitted detector of this package."""
+    if not isinstance(detector, SVDRNDDetector):
+        raise TypeError(f"{function} takes an SVDRNDDetector; got {type(detector).__name__}.")
+    check_is_fitted(detector)
 
 
 def _windows(side: int, window: int, step: int, filled: int) -> tuple[np.ndarray, np.ndarray]:

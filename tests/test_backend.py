@@ -175,7 +175,7 @@ def test_own_state_holds_inside_and_the_callers_comes_back():
 def test_freed_memory_is_taken_again():
     """Of the pages that a layer touches, next to none is new to the process."""
     script = """
-        import resource, sys
+        import resource
         import torch
         from skrnd._backend import own_torch_state
 

@@ -75,7 +75,7 @@ FARTHEST = 1e6
 
 
 class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
-    r"""Novelty detection for images by distilling random networks.
+    """Novelty detection for images by distilling random networks.
 
     A predictor network learns to mimic a frozen random network, the target, on
     the normal images, and other targets on blurred copies of them. On a new
@@ -233,18 +233,17 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
 
     Notes
     -----
-    With :math:`f` the predictor, :math:`g_0, ..., g_b` the targets and
-    :math:`D_1, ..., D_b` the copies of the training set :math:`D_0`, training
-    minimises :math:`\sum_i \sum_{x \in D_i} |f(x) - g_i(x)|^2`. Every target is
-    standardised, output by output, over its copy. The error of a row is the mean
-    over the m outputs,
+    With ``f`` the predictor, ``g_0, ..., g_b`` the targets and ``D_1, ..., D_b`` the
+    copies of the training set ``D_0``, training minimises the sum of
+    ``|f(x) - g_i(x)|^2`` over all i and all x in ``D_i``. Every target is standardised,
+    output by output, over its copy. The error of a row is the mean over the m outputs::
 
-    .. math:: e(x) = |f(x) - g_0(x)|^2 / m,
+        e(x) = |f(x) - g_0(x)|^2 / m
 
-    and its contrast says how far the predictor has gone over to another target,
+    and its contrast says how far the predictor has gone over to another target::
 
-    .. math:: c(x) = \max\left(0, 1 + \max_{i > 0}
-        \frac{|f(x) - g_0(x)|^2 - |f(x) - g_i(x)|^2}{|g_i(x) - g_0(x)|^2}\right),
+        c(x) = max(0, max_i c_i(x)),    i = 1, ..., b
+        c_i(x) = 1 + (|f(x) - g_0(x)|^2 - |f(x) - g_i(x)|^2) / |g_i(x) - g_0(x)|^2
 
     1 where it is as near to that target as to the first, and 2 where it has arrived.
     A row that looks like a copy is given away by its contrast even where its

@@ -2,8 +2,10 @@
 
 import contextlib
 import multiprocessing
+import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from unittest import mock
 
 import dask.array
 import distributed
@@ -917,6 +919,8 @@ def test_searches_and_scores_on_a_cluster(images, rng):
     )
     expected = clone(search).fit(X, y)
     with (
+        # dask sets variables for its processes, in this one too, and leaves them.
+        mock.patch.dict(os.environ),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,

@@ -33,8 +33,8 @@ FIT = """
         scale=detector.scale_,
     )
     dist.destroy_process_group()
-    # gloo's threads outlive a group that DistributedDataParallel has used, and now and then
-    # one of them makes the interpreter's own way out end in an abort.
+    # gloo's threads outlive a group that DistributedDataParallel has used, and a process
+    # with them has been seen to abort on its way out.
     os._exit(0)
 """
 

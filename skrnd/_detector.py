@@ -65,7 +65,7 @@ from ._validation import (
 # Share of new normal rows that contamination="auto" lets the threshold call novel.
 _FALSE_ALARM_RATE = 0.05
 # Images, not counting copies, that a training with max_epochs="auto" goes through.
-_ROWS_SEEN = 20_000
+_ROWS_SEEN = 18_000
 # Training images from which on n_estimators="auto" averages two pairs of networks;
 # there a second pair buys more than further epochs.
 _MANY_ROWS = 8_000
@@ -131,7 +131,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         but 2 where ``network="auto"`` is trained on 8,000 images or more.
     max_epochs : "auto" or int, default="auto"
         Passes over the training rows and their copies. "auto" takes as many as
-        see 20,000 images and their copies, but 2 to 50; and as many as make 1,500
+        see 18,000 images and their copies, but 3 to 50; and as many as make 1,500
         steps, but at most 100, for plain rows.
     batch_size : int, default=32
         Rows of one training step, originals and copies mixed.
@@ -756,7 +756,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
             return int(max_epochs)
         if self._layout is None:
             return min(100, math.ceil(1500 / math.ceil(n_rows / self.batch_size)))
-        return min(50, max(2, math.ceil(_ROWS_SEEN / n_rows)))
+        return min(50, max(3, math.ceil(_ROWS_SEEN / n_rows)))
 
     # -- inputs of the networks -------------------------------------------
 

@@ -76,6 +76,20 @@ def test_large_images_are_halved_before_the_first_stage():
     assert sides == [32, 32, 32, 32]
 
 
+@pytest.mark.parametrize("input_shape", [(3, 32, 32), (1, 64, 64)])
+def test_half_of_the_first_filters_see_differences_alone(input_shape):
+    """Of every member of the predictor; those of the targets are drawn as they are."""
+    predictor, targets = build("auto", input_shape, n_members=2)
+    trunks = [trunk[0][0] for trunk in targets.trunks]
+    assert min(conv.weight.sum((2, 3)).abs().min() for conv in trunks) > 1e-4
+    flat = torch.full((1, *input_shape), 3.0)
+    for member in predictor.members:
+        conv = member[0][0]
+        inside = conv(flat)[..., 1:-1, 1:-1]
+        torch.testing.assert_close(inside[:, ::2], torch.zeros_like(inside[:, ::2]))
+        assert inside[:, 1::2].abs().min() > 1e-3
+
+
 def test_resnet34_is_the_released_architecture():
     """Counted by hand: 3x3 convolutions, 1x1 shortcuts, two values a channel of norm."""
 

@@ -396,7 +396,8 @@ class _SeparableBlur(BaseImageTransformer):
             torch.from_numpy(operator).to(images)
             for operator in self._operators(*images.shape[-2:])
         )
-        return vertical @ images @ horizontal.T
+        # The rows of all images are one matrix, to be multiplied at once.
+        return vertical @ (images @ horizontal.T)
 
 
 class DCTBlur(_SeparableBlur):

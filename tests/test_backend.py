@@ -160,13 +160,14 @@ def test_seeded_blocks_of_two_threads_do_not_mix():
 
 
 def test_own_state_holds_inside_and_the_callers_comes_back():
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
         with own_torch_state():
             weight = torch.ones(2, 2, requires_grad=True)
             product = weight @ weight
             assert product.dtype == torch.float32
             product.sum().backward()
-            assert weight.grad is not None
+            assert weight.grad.device.type == "cpu"
+        assert torch.empty(0).device.type == "meta"
         assert torch.is_inference_mode_enabled()
         assert torch.is_autocast_enabled("cpu")
     assert not torch.is_autocast_enabled("cpu")

@@ -3,7 +3,8 @@
     python benchmarks/bench_speed.py
 
 Every comparison is timed in one run: its contenders take turns, there and back, and
-the medians over rounds are compared. Writes docs/benchmark_speed.md. Takes CIFAR-10
+are compared within each round, since a machine is not as fast in one minute as in the
+next. Writes docs/benchmark_speed.md. Takes CIFAR-10
 images, or random ones of the same shape where there are none.
 """
 
@@ -41,15 +42,17 @@ from skrnd._networks import build_networks, fold_norms
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur
 
 K, BATCH_SIZE, LEARNING_RATE = 28, 32, 8e-3
+# Images of a fit, so few that the contenders of a round follow closely upon each other.
+N_FITTED = 1_000
 # As many as go through a network fastest here, of the powers of 2.
 SCORED_ROWS = 64
 CPU = torch.device("cpu")
 
 
 def compared(contenders, n_rounds, *, per=1, unit="s"):
-    """Rows of a table: median seconds of each contender, and over those of the first.
+    """Rows of a table: seconds of each contender, and over those of the first.
 
-    A round that goes before all others does not count.
+    Both are medians over rounds. A round that goes before all others does not count.
     """
     seconds = {name: [] for name in contenders}
     names = list(contenders)
@@ -58,12 +61,12 @@ def compared(contenders, n_rounds, *, per=1, unit="s"):
             _, taken = timed(contenders[name])
             if number > 0:
                 seconds[name].append(taken)
-    found = {name: np.median(taken) for name, taken in seconds.items()}
     scale = {"s": 1, "ms": 1e3, "us": 1e6}[unit] / per
-    return [
-        [name, f"{taken * scale:.3g}", f"{taken / found[names[0]]:.2f}"]
-        for name, taken in found.items()
-    ]
+    rows = []
+    for name, taken in seconds.items():
+        ratio = np.median(np.divide(taken, seconds[names[0]]))
+        rows.append([name, f"{np.median(taken) * scale:.3g}", f"{ratio:.2f}"])
+    return rows
 
 
 # -- blur ------------------------------------------------------------------------
@@ -132,14 +135,22 @@ def pair_of_networks(images):
     return build_networks("auto", images.shape[1:], n_targets=1, n_members=1, generator=generator)
 
 
-def bare_training(images, n_steps):
-    """Forward and backward passes of the predictor on ready tensors, and nothing else."""
-    predictor, _ = pair_of_networks(images)
+def bare_training(images, n_steps, n_answers=0):
+    """The passes of a training on ready tensors, and nothing else.
+
+    Forward and backward ones of the predictor, step by step, and forward ones of a
+    target for as many images as it has to answer.
+    """
+    predictor, targets = pair_of_networks(images)
     predictor.train()
+    fold_norms(targets.requires_grad_(False).eval())
     inputs = torch.from_numpy(images[:BATCH_SIZE])
+    asked = torch.from_numpy(images[:SCORED_ROWS])
     precision = resolve_precision("auto", CPU)
 
     def passes():
+        for _ in range(n_answers // SCORED_ROWS):
+            targets(asked, [0])
         for _ in range(n_steps):
             with torch.autocast("cpu", precision, enabled=precision != torch.float32):
                 predicted = predictor(inputs)
@@ -176,11 +187,12 @@ def fits(images, max_epochs, n_rounds):
         validation_fraction=1 / len(images),
         random_state=0,
     )
-    n_steps = max_epochs * -(-2 * (len(images) - 1) // BATCH_SIZE)
+    n_copies = 2 * (len(images) - 1)
+    n_steps = max_epochs * -(-n_copies // BATCH_SIZE)
     contenders = {
         'SVDRNDDetector(28, blur="svd")': partial(detector.fit, images),
         "the same in float32": partial(clone(detector).set_params(precision="float32").fit, images),
-        "bare passes": bare_training(images, n_steps),
+        "bare passes": bare_training(images, n_steps, n_copies),
         "reference procedure": partial(
             _reference.fit,
             images,
@@ -293,7 +305,7 @@ def main():
     )
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--n-train", type=int, default=4_000)
-    parser.add_argument("--max-epochs", type=int, default=2)
+    parser.add_argument("--max-epochs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", type=int, default=1, help="rounds of the other detectors")
     options = parser.parse_args()
@@ -314,15 +326,16 @@ def main():
     many, single = scores(images, n_rounds)
     text = (
         "# Speed\n\n"
-        f"Medians of {n_rounds} rounds in which the contenders of a table take turns; ratios are "
-        "over the first of them, so that 2 is half as fast. Figures in seconds are of this "
+        "The contenders of a table take turns; seconds are medians over rounds, and so are the "
+        "ratios over the first of them, so that 2 is half as fast. Figures in seconds are of this "
         "machine; ratios should hold on others of its kind.\n\n"
         f"## Blur\n\nK = {K} of 32 singular values, 1,000 CIFAR-10 images of 3 x 32 x 32, "
         f"float32.\n\n{small}\nThe same share of larger images.\n\n{sizes}\n"
-        f"## Fit\n\n{len(few):,} images, {options.max_epochs} epochs. The reference procedure "
+        f"## Fit\n\n{N_FITTED:,} images, {options.max_epochs} epochs. The reference procedure "
         "blurs each image by numpy in every epoch and lets both targets look at every batch. "
-        "Bare passes are as many forward and backward passes of the same predictor, on one "
-        f"batch that is ready.\n\n{fits(few, options.max_epochs, n_rounds)}{useful}\n"
+        "Bare passes are as many forward and backward passes of the same predictor, and forward "
+        "ones of the targets, on one batch that is ready.\n\n"
+        f"{fits(images[:N_FITTED], options.max_epochs, 2 * n_rounds)}{useful}\n"
         f"## Score\n\nA detector with one predictor and one target.\n\n{many}\n{single}\n"
         f"## Start\n\n{starts(images, n_rounds)}\n"
         f"## Beside other detectors\n\nDefault parameters, the same {len(few):,} images to fit "

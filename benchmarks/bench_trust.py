@@ -35,16 +35,14 @@ from skrnd import SVDRNDDetector
 N_TRAIN, N_EPOCHS = 4_000, 2
 SHARES = [0.0, 0.01, 0.05, 0.1]
 NOVEL = TARGETS["cifar10"][2]
-OURS = "SVDRNDDetector"
-TWO_SIDED = "SVDRNDDetector, two-sided"
-TRIMMED = "SVDRNDDetector, fitted again without the most novel tenth"
+# Parameters of ours.
+OURS = {"SVDRNDDetector": {"blur": "svd"}, "SVDRNDDetector, two-sided": {}}
+TRIMMED = ", fitted again without the most novel tenth"
 # Which shares of SVHN each detector is trained with.
 IMPURE = {
-    OURS: SHARES,
-    TWO_SIDED: SHARES,
-    TRIMMED: [SHARES[-1]],
-    "IsolationForest, PCA": SHARES,
-    "LocalOutlierFactor, PCA": SHARES,
+    **dict.fromkeys(OURS, SHARES),
+    **{name + TRIMMED: SHARES[-1:] for name in OURS},
+    **dict.fromkeys(["IsolationForest, PCA", "LocalOutlierFactor, PCA"], SHARES),
 }
 
 
@@ -73,20 +71,18 @@ def impure(cell, directory):
     order = rng.permutation(len(svhn))
     X = np.concatenate([pure[: N_TRAIN - n_novel], svhn[order[:n_novel]]])
     X = X[rng.permutation(len(X))]
-    name = cell["detector"]
+    name = cell["detector"].removesuffix(TRIMMED)
     known = load_set(directory, "cifar10_test")
     columns = {novel: load_set(directory, novel) for novel in NOVEL}
     columns["svhn"] = svhn[order[n_novel:]]
-    if name == TWO_SIDED:
-        detector = SVDRNDDetector(random_state=cell["seed"])
-    elif name in (OURS, TRIMMED):
-        detector = SVDRNDDetector(blur="svd", random_state=cell["seed"])
+    if name in OURS:
+        detector = SVDRNDDetector(**OURS[name], random_state=cell["seed"])
     else:
         detector = PEERS[name](cell["seed"])
 
     def fit():
         detector.fit(prepared(detector, X))
-        if name == TRIMMED:
+        if name != cell["detector"]:
             scores = detector.score_samples(X)
             detector.fit(X[scores > np.quantile(scores, 0.1)])
 

@@ -19,7 +19,6 @@ import torch
 import zarr
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import roc_auc_score
@@ -294,6 +293,11 @@ def test_what_has_no_order_is_refused(X, error, match):
 def test_tensors_come_back_where_scikit_learn_dispatches(images, monkeypatch):
     # scikit-learn asks whether scipy dispatches as well, which nothing here needs.
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    try:
+        with config_context(array_api_dispatch=True):
+            pass
+    except ImportError:
+        pytest.skip("this scikit-learn needs array_api_compat for it")
     X = torch.tensor(images)
     detector = SVDRNDDetector(**QUICK).fit(X)
     methods = (detector.score_samples, detector.decision_function, detector.predict)
@@ -305,6 +309,11 @@ def test_tensors_come_back_where_scikit_learn_dispatches(images, monkeypatch):
             assert isinstance(method(images), np.ndarray)
         assert values.device == X.device
         np.testing.assert_array_equal(values.numpy(), expected)
+
+
+needs_callbacks = pytest.mark.skipif(
+    not hasattr(SVDRNDDetector, "set_callbacks"), reason="scikit-learn has them from 1.9 on"
+)
 
 
 class Recorder:
@@ -335,6 +344,7 @@ class Recorder:
         return None
 
 
+@needs_callbacks
 def test_callbacks_follow_the_epochs(images):
     """Each is given the detector that a fit which ends there would be."""
     recorder = Recorder()
@@ -350,6 +360,7 @@ def test_callbacks_follow_the_epochs(images):
     np.testing.assert_array_equal(plain.score_samples(images), scores)
 
 
+@needs_callbacks
 def test_a_callback_stops_the_training(images):
     recorder = Recorder(n_epochs=2)
     detector = SVDRNDDetector(max_epochs=5, random_state=0).set_callbacks(recorder).fit(images)
@@ -359,6 +370,7 @@ def test_a_callback_stops_the_training(images):
     np.testing.assert_array_equal(detector.score_samples(images), expected)
 
 
+@needs_callbacks
 def test_callbacks_are_taken_down_after_an_error(images):
     recorder = Recorder()
     detector = SVDRNDDetector(k=100, max_epochs=3).set_callbacks(recorder)
@@ -368,7 +380,10 @@ def test_callbacks_are_taken_down_after_an_error(images):
     assert not hasattr(detector, "n_features_in_")
 
 
+@needs_callbacks
 def test_callbacks_reach_the_detector_in_pipelines_and_searches(images, capsys):
+    from sklearn.callback import ProgressBar, ScoringMonitor
+
     monitor = ScoringMonitor(scoring="roc_auc")
     y = np.r_[np.ones(50), -np.ones(10)]
     detector = SVDRNDDetector(max_epochs=2, image_shape=(3, 8, 8), random_state=0)
@@ -389,6 +404,7 @@ def test_callbacks_reach_the_detector_in_pipelines_and_searches(images, capsys):
     assert all(0 <= row["roc_auc"] <= 1 for log in logs for row in log.data)
 
 
+@needs_callbacks
 @pytest.mark.parametrize("kind", ["rows", "images"])
 def test_early_stopping_keeps_the_best_epoch(kind, rng):
     """And sees that the rest is not worth it: the error is that of the rows held out."""
@@ -909,6 +925,8 @@ def test_cross_val_score(images, rng):
     assert scores.min() > 0.9
 
 
+# joblib before 1.6 warns of its own backend.
+@pytest.mark.filterwarnings("ignore:`apply_async` is deprecated:DeprecationWarning")
 @pytest.mark.slow
 def test_searches_and_scores_on_a_cluster(images, rng):
     """Two processes of dask's; a search through joblib, and scores chunk by chunk."""

@@ -271,9 +271,12 @@ def check_network(network: str | NetworkFactory, input_shape: tuple[int, ...]) -
     # A single row of pixels has nothing to blur, whatever the network.
     min_side = 2 if callable(network) else MIN_SIDE
     if len(input_shape) == 3 and min(input_shape[1:]) < min_side:
+        n_channels, height, width = input_shape
         raise ValueError(
-            f"Images of {input_shape[1]} x {input_shape[2]} pixels are too small: "
-            f"network={network!r} needs at least {min_side} x {min_side}."
+            f"Images of {height} x {width} pixels are too small: network={network!r} needs at "
+            f"least {min_side} x {min_side}. X was read as images of {n_channels} channel(s); "
+            "channel_axis says where these are, image_shape what flat rows are, and a single image "
+            "is X[None]."
         )
 
 

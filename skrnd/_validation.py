@@ -79,6 +79,10 @@ def validate_rows(
         raise ValueError("X is a masked array, and what its mask hides would count; fill it first.")
     if not hasattr(X, "shape"):
         X = np.asarray(X)
+    if isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind in "US":
+        raise ValueError(
+            "X holds strings, not images; skrnd.datasets.load_image_folder reads those in files."
+        )
     if not reset:
         _compare_shape(estimator, tuple(X.shape))
     if isinstance(X, torch.Tensor):
@@ -116,9 +120,10 @@ def _compare_shape(estimator: Any, shape: tuple[int, ...]) -> None:
     if fitted is None or len(shape) < 2 or len(shape) == len(fitted) + 1 == 2:
         return
     if shape[1:] != fitted:
+        hint = " For a single row, pass X[None]." if shape == fitted else ""
         raise ValueError(
             f"X has rows of shape {shape[1:]}, but {type(estimator).__name__} was fitted on "
-            f"rows of shape {fitted}."
+            f"rows of shape {fitted}.{hint}"
         )
 
 

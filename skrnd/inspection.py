@@ -1042,7 +1042,8 @@ def novelty_map(
     n_trained, *trained = detector.input_shape_
     if n_channels != n_trained:
         raise ValueError(
-            f"images have {n_channels} channels; the detector was fitted on {n_trained}."
+            f"images have {n_channels} channels; the detector was fitted on {n_trained}. "
+            "A single image is images[None]."
         )
     window = max(2, round(_WINDOW * min(trained))) if window is None else window
     check_scalar(window, "window", Integral, min_val=2, max_val=min(trained))

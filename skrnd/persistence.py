@@ -172,7 +172,9 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:
-        raise FileFormatError(f"{path} is no whole safetensors file: {error}") from error
+        raise FileFormatError(
+            f"{path} is no whole safetensors file, as save writes it: {error}"
+        ) from error
     text = metadata.get("skrnd")
     if text is None:
         raise FileFormatError(f"{path} holds no detector of skrnd.")

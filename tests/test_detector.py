@@ -1116,6 +1116,10 @@ def nan_at(*shape):
         ({}, ones(20, 1, 1, 1), None, ValueError, "Ambiguous channels"),
         ({}, ones(20, 1, 1), None, ValueError, r"1 x 1 pixels are too small.*4 x 4"),
         ({}, ones(20, 3, 8), None, ValueError, r"3 x 8 pixels are too small.*4 x 4"),
+        ({}, ones(32, 32, 3), None, ValueError, r"32 x 3 .*1 channel.*single image is X\[None\]"),
+        ({"channel_axis": -1}, ones(20, 3, 32, 32), None, ValueError, "32 channel.*channel_axis"),
+        ({}, ["a.png", "b.png"], None, ValueError, "holds strings.*load_image_folder"),
+        ({}, np.array(["a.png", "b.png"]), None, ValueError, "holds strings.*load_image_folder"),
         ({}, ones(20, 3, 8, 3), None, ValueError, r"Ambiguous channels.*channel_axis"),
         ({}, ones(20, 9, 8, 8), None, ValueError, r"Ambiguous channels.*channel_axis"),
         ({}, ones(20, 2, 2, 2, 2), None, ValueError, "5 dimensions"),
@@ -1181,6 +1185,8 @@ def test_other_shapes_at_score_time_are_refused(method, images):
     for X in (images[..., :-1], images[:, 0], images.reshape(60, -1), np.moveaxis(images, 1, -1)):
         with pytest.raises(ValueError, match=r"rows of shape .* fitted on .*\(3, 8, 8\)"):
             getattr(detector, method)(X)
+    with pytest.raises(ValueError, match=r"single row, pass X\[None\]"):
+        getattr(detector, method)(images[0])
     with pytest.raises(ValueError, match="NaN"):
         getattr(detector, method)(np.full_like(images, np.nan))
 

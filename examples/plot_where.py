@@ -32,10 +32,12 @@ piece = np.s_[90:154, 60:124]
 picture[piece] = flower[40:104, 300:364]
 
 # %%
-# The map holds minus scores: the larger, the more novel, and ``-offset_`` is where an image
-# of the size trained on would raise an alarm.
+# The map holds minus scores: the larger, the more novel. A window is novel to a degree
+# whatever it shows, so the map is compared with that of a normal picture: here, of what the
+# detector was trained on.
 
-novelty = novelty_map(detector, picture[None])[0] / -detector.offset_
+normal = novelty_map(detector, temple[None, 180:400, :420])
+novelty = novelty_map(detector, picture[None])[0] / np.quantile(normal, 0.95)
 is_pasted = np.zeros(picture.shape, dtype=bool)
 is_pasted[piece] = True
 above = np.maximum(novelty - 1, 0)
@@ -46,10 +48,10 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4.4), layout="constrained
 left.imshow(picture, cmap="gray")
 left.set(title="the picture")
 right.imshow(picture, cmap="gray")
-painted = right.imshow(novelty, cmap="inferno", alpha=0.65, vmin=0, vmax=4)
+painted = right.imshow(novelty, cmap="inferno", alpha=0.65, vmin=0, vmax=3)
 right.contour(novelty, levels=[1], colors="white", linewidths=1.5)
-right.set(title="novelty, and where it passes the threshold")
-figure.colorbar(painted, ax=right, label="novelty / threshold", extend="max")
+right.set(title="novelty, and where it is more than is usual")
+figure.colorbar(painted, ax=right, label="novelty / 95 % quantile of a normal picture", extend="max")
 for ax in (left, right):
     ax.set(xticks=[], yticks=[])
 plt.show()

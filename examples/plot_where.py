@@ -51,7 +51,8 @@ right.imshow(picture, cmap="gray")
 painted = right.imshow(novelty, cmap="inferno", alpha=0.65, vmin=0, vmax=3)
 right.contour(novelty, levels=[1], colors="white", linewidths=1.5)
 right.set(title="novelty, and where it is more than is usual")
-figure.colorbar(painted, ax=right, label="novelty / 95 % quantile of a normal picture", extend="max")
+label = "novelty / 95 % quantile of a normal picture"
+figure.colorbar(painted, ax=right, label=label, extend="max")
 for ax in (left, right):
     ax.set(xticks=[], yticks=[])
 plt.show()

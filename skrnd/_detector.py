@@ -155,7 +155,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Flat rows without it are
         plain features: standardised, and not blurred.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of X that holds the channels of 3-D images: 1 for (n, channels,
         height, width), -1 for (n, height, width, channels). "auto" takes the
         end that has one to four entries and refuses to guess when both or

@@ -31,7 +31,7 @@ class BaseImageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Without it, a flat row is
         an image one pixel high.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack (n, ...) that holds the channels of 3-D images: 1 for
         (n, channels, height, width), -1 for (n, height, width, channels).
         "auto" takes the end that has one to four entries and refuses to guess

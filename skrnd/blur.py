@@ -176,7 +176,7 @@ class SVDBlur(SpectrumTransformer):
         (height, width, channels), for X of flat rows. Without it, a flat row is
         an image one pixel high; it has one singular value and so a float `k`
         leaves it as it is, and an int `k` is out of range.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images. "auto" takes
         the end that has one to four entries.
 
@@ -251,7 +251,7 @@ class SVDSoften(SpectrumTransformer):
         (height, width, channels), for X of flat rows. Without it, a flat row is
         an image one pixel high; it has one singular value and so a float `k`
         leaves it as it is, and an int `k` is out of range.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images. "auto" takes
         the end that has one to four entries.
 
@@ -334,7 +334,7 @@ class SVDSharpen(SpectrumTransformer):
         (height, width, channels), for X of flat rows. Without it, a flat row is
         an image one pixel high; it has one singular value and so a float `k`
         leaves it as it is, and an int `k` is out of range.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images. "auto" takes
         the end that has one to four entries.
 
@@ -417,7 +417,7 @@ class DCTBlur(_SeparableBlur):
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Without it, a flat row is
         an image one pixel high.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images. "auto" takes
         the end that has one to four entries.
 
@@ -481,7 +481,7 @@ class GaussianBlur(_SeparableBlur):
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Without it, a flat row is
         an image one pixel high.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images. "auto" takes
         the end that has one to four entries.
 

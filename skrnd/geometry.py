@@ -39,7 +39,7 @@ class Flip(BaseImageTransformer):
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Without it, a flat row is
         an image one pixel high.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images. "auto" takes
         the end that has one to four entries.
 
@@ -90,7 +90,7 @@ class Rotate(BaseImageTransformer):
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Without it, a flat row is
         an image one pixel high.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images. "auto" takes
         the end that has one to four entries.
 
@@ -152,7 +152,7 @@ class Translate(BaseImageTransformer):
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Without it, a flat row is
         an image one pixel high.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images. "auto" takes
         the end that has one to four entries.
 
@@ -226,7 +226,7 @@ class Shear(BaseImageTransformer):
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Without it, a flat row is
         an image one pixel high.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images. "auto" takes
         the end that has one to four entries.
 
@@ -288,7 +288,7 @@ class Contrast(BaseImageTransformer):
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Without it, a flat row is
         an image one pixel high.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images. "auto" takes
         the end that has one to four entries.
 
@@ -341,7 +341,7 @@ class Invert(BaseImageTransformer):
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Without it, a flat row is
         an image one pixel high.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images. "auto" takes
         the end that has one to four entries.
 

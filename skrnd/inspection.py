@@ -791,7 +791,7 @@ class ContactSheetDisplay(_Display):
             How many of each side, at least 1.
         image_shape : tuple of int, default=None
             Shape of one image, for flat rows.
-        channel_axis : {"auto", 1, -1}, default="auto"
+        channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
             Axis of X that holds the channels of 3-D images.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
@@ -843,7 +843,7 @@ class ContactSheetDisplay(_Display):
             How many of each side, at least 1; all of them if there are fewer.
         image_shape : tuple of int, default=None
             Shape of one image, for flat rows.
-        channel_axis : {"auto", 1, -1}, default="auto"
+        channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
             Axis of X that holds the channels of 3-D images.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.

@@ -104,7 +104,7 @@ class ProbeScorer:
         milder than those a detector trains on.
     image_shape : tuple of int, default=None
         Shape of one image, for flat rows. Probes of your own know theirs.
-    channel_axis : {"auto", 1, -1}, default="auto"
+    channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images, likewise.
 
     See Also

@@ -205,7 +205,7 @@ def fits(images, max_epochs, n_rounds):
     return markdown_table(["fit", "seconds", "ratio"], compared(contenders, n_rounds))
 
 
-def to_quality(directory, n_train, n_seeds=5):
+def to_quality(directory, n_train, n_seeds=20):
     """Table of what the shortest useful fit with the blur alone takes, and what it finds."""
     train, known, novel = (
         load_set(directory, name) for name in ("cifar10_train", "cifar10_test", "svhn")
@@ -305,7 +305,7 @@ def main():
     )
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--n-train", type=int, default=4_000)
-    parser.add_argument("--max-epochs", type=int, default=3)
+    parser.add_argument("--max-epochs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", type=int, default=1, help="rounds of the other detectors")
     options = parser.parse_args()
@@ -335,7 +335,7 @@ def main():
         "blurs each image by numpy in every epoch and lets both targets look at every batch. "
         "Bare passes are as many forward and backward passes of the same predictor, and forward "
         "ones of the targets, on one batch that is ready.\n\n"
-        f"{fits(images[:N_FITTED], options.max_epochs, 3 * n_rounds)}{useful}\n"
+        f"{fits(images[:N_FITTED], options.max_epochs, 2 * n_rounds)}{useful}\n"
         f"## Score\n\nA detector with one predictor and one target.\n\n{many}\n{single}\n"
         f"## Start\n\n{starts(images, n_rounds)}\n"
         f"## Beside other detectors\n\nDefault parameters, the same {len(few):,} images to fit "

@@ -82,7 +82,7 @@ def impure(cell, directory):
 
     def fit():
         detector.fit(prepared(detector, X))
-        if name != cell["detector"]:
+        if cell["detector"].endswith(TRIMMED):
             scores = detector.score_samples(X)
             detector.fit(X[scores > np.quantile(scores, 0.1)])
 

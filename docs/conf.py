@@ -1,6 +1,7 @@
 """How Sphinx builds the site: ``python -m sphinx -W -b html docs docs/_build/html``."""
 
 import skrnd
+from skrnd._documentation import DocumentationLinkMixin
 
 project = "skrnd"
 author = "The skrnd developers"
@@ -46,6 +47,9 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "within_subsection_order": "ExampleTitleSortKey",
 }
+
+# Diagrams of estimators stand on the pages of the gallery, beside the reference.
+DocumentationLinkMixin._doc_link_template = "../generated/{estimator_module}.{estimator_name}.html"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skrnd"

@@ -52,7 +52,13 @@ same = np.array_equal(opened.score_samples(X_new), detector.score_samples(X_new)
 print("the opened detector scores as the saved one:", same)
 
 # %%
-# What the opened detector makes of digits that it has not seen.
+# The opened detector as a notebook shows it, with its parameters and a link to its
+# documentation:
+
+opened
+
+# %%
+# What it makes of digits that it has not seen.
 
 p_values = opened.p_values(X_new)
 order = np.argsort(opened.score_samples(X_new))

@@ -41,6 +41,7 @@ from ._distillation import (
     run_epoch,
 )
 from ._distributed import Ranks
+from ._documentation import DocumentationLinkMixin
 from ._logging import logger, verbosity
 from ._networks import NetworkFactory, Targets, build_networks, check_memory, check_network
 from ._storage import Storage, working_bytes
@@ -74,7 +75,7 @@ _MANY_ROWS = 8_000
 FARTHEST = 1e6
 
 
-class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, BaseEstimator):
+class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin, BaseEstimator):
     """Novelty detection for images by distilling random networks.
 
     A predictor network learns to mimic a frozen random network, the target, on

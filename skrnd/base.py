@@ -12,13 +12,16 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils import gen_batches
 
 from ._backend import own_torch_state, widest_float
+from ._documentation import DocumentationLinkMixin
 from ._images import ImageLayout
 from ._validation import LAYOUT_CONSTRAINTS, unchanged_on_error, validate_rows
 
 __all__ = ["BaseImageTransformer"]
 
 
-class BaseImageTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class BaseImageTransformer(
+    OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin, BaseEstimator
+):
     """Base class of blurs and geometry: images in, images of the same shape out.
 
     A subclass writes an ``__init__`` that stores its parameters (with

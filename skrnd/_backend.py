@@ -93,18 +93,29 @@ def side_by_side(calls: Sequence[Callable[[], _T]], device: torch.device) -> lis
     n_workers = min(n_threads, len(calls)) if device.type == "cpu" else 1
     if n_workers <= 1:
         return [call() for call in calls]
+    begun = threading.Barrier(n_workers + 1)
+
+    def begin() -> None:
+        # Asked once, torch does not set what is right for a new thread any more.
+        torch.get_num_threads()
+        torch.set_num_threads(n_threads // n_workers)
+        begun.wait()
 
     def shielded(call: Callable[[], _T]) -> _T:
-        torch.set_num_threads(n_threads // n_workers)
         with own_torch_state():
             return call()
 
-    try:
-        with ThreadPoolExecutor(n_workers) as pool:
-            return list(pool.map(shielded, calls))
-    finally:
-        # It is a property of each thread; what is set last is what new ones begin with.
-        torch.set_num_threads(n_threads)
+    with ThreadPoolExecutor(n_workers, initializer=begin) as pool:
+        try:
+            results = pool.map(shielded, calls)
+            begun.wait()
+        except BaseException:
+            begun.abort()
+            raise
+        finally:
+            # It is a property of each thread; what is set last is what new ones begin with.
+            torch.set_num_threads(n_threads)
+        return list(results)
 
 
 def in_parts(

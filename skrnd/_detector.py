@@ -35,7 +35,6 @@ from ._distillation import (
     StandardisedTargets,
     Training,
     answer,
-    batch_rows,
     held_out_loss,
     load_pair,
     run_epoch,
@@ -70,6 +69,8 @@ _ROWS_SEEN = 18_000
 # Training images from which on n_estimators="auto" averages two pairs of networks;
 # there a second pair buys more than further epochs.
 _MANY_ROWS = 8_000
+# Values of the rows that are read, standardised and scored at once.
+_BLOCK_VALUES = 2**22
 # Standard deviations from the mean beyond which all values are equally novel;
 # the square of an output still has room in float32.
 FARTHEST = 1e6
@@ -648,7 +649,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self.validation_loss_curve_ = [*earlier.held_out, *curves.held_out] or None
         contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(trainings) > 1)
         self._pairs = [training.pair(all_judge=contrast) for training in trainings]
-        novelties = self._novelties(held.split(self._batch_rows()))
+        novelties = self._novelties(held.split(self._block_rows()))
         self._set_threshold(np.concatenate(ranks.gather(novelties)))
 
     def _split(
@@ -762,9 +763,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     # -- inputs of the networks -------------------------------------------
 
     def _learn_scale(self, X: np.ndarray, rows: np.ndarray, ranks: Ranks) -> None:
-        """Mean and standard deviation of each channel or feature, batch by batch."""
+        """Mean and standard deviation of each channel or feature, block by block."""
         scaler = StandardScaler()
-        for _, values in self._batches(X, rows):
+        for _, values in self._blocks(X, rows):
             if self._layout is not None:
                 values = values.transpose(0, 2, 3, 1).reshape(-1, values.shape[1])
             scaler.partial_fit(values)
@@ -774,30 +775,30 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             rounding = 10 * len(rows) * np.finfo(np.float64).eps * np.abs(self.mean_)
             self.scale_ = np.where(variance > rounding**2, np.sqrt(variance), 1.0)
 
-    def _batch_rows(self) -> int:
-        return batch_rows(self.input_shape_, torch.device(self.device_))
+    def _block_rows(self) -> int:
+        return max(1, _BLOCK_VALUES // math.prod(self.input_shape_))
 
-    def _batches(self, X: np.ndarray, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Values of the rows, float64, in the order of the networks, batch by batch."""
-        for batch in gen_batches(len(rows), self._batch_rows()):
-            values = take_rows(X, rows[batch])
+    def _blocks(self, X: np.ndarray, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Values of the rows, float64, in the order of the networks, block by block."""
+        for block in gen_batches(len(rows), self._block_rows()):
+            values = take_rows(X, rows[block])
             if self._layout is not None:
                 values = self._layout.to_nchw(values)
-            yield batch, np.array(values, dtype=np.float64, order="C")
+            yield block, np.array(values, dtype=np.float64, order="C")
 
     def _inputs(self, X: np.ndarray, rows: np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Inputs of the networks, (n, C, H, W) or (n, n_features), float32, batch by batch."""
+        """Inputs of the networks, (n, C, H, W) or (n, n_features), float32, block by block."""
         per_channel = (-1,) + (1,) * (len(self.input_shape_) - 1)
         mean, scale = (
             torch.tensor(values).reshape(per_channel) for values in (self.mean_, self.scale_)
         )
-        for batch, values in self._batches(X, rows):
+        for block, values in self._blocks(X, rows):
             standardised = torch.from_numpy(values).sub_(mean).div_(scale)
-            yield batch, standardised.clamp_(-FARTHEST, FARTHEST).float()
+            yield block, standardised.clamp_(-FARTHEST, FARTHEST).float()
 
     def _standardise(self, X: np.ndarray, rows: np.ndarray, out: torch.Tensor) -> None:
-        for batch, inputs in self._inputs(X, rows):
-            out[batch] = inputs
+        for block, inputs in self._inputs(X, rows):
+            out[block] = inputs
 
     def _stored(self, X: np.ndarray, rows: np.ndarray, storage: Storage) -> torch.Tensor:
         """Inputs of the networks, all of them."""
@@ -862,7 +863,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
     def _novelties(
         self,
-        batches: Iterable[torch.Tensor],
+        blocks: Iterable[torch.Tensor],
         ask: Callable[[DistilledPair, torch.Tensor], torch.Tensor] = DistilledPair.forward,
     ) -> np.ndarray:
         """How novel each of the inputs is by each judgement: (n, n_judgements), float64."""
@@ -871,7 +872,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         def ask_all(x: torch.Tensor) -> torch.Tensor:
             return torch.cat([ask(pair, x) for pair in self._pairs], dim=1)
 
-        novelties = [answer(ask_all, inputs, device) for inputs in batches]
+        novelties = [answer(ask_all, inputs, device) for inputs in blocks]
         return torch.cat(novelties).to(torch.float64).numpy()
 
     def _scores(self, novelties: np.ndarray) -> np.ndarray:

@@ -29,9 +29,9 @@ from ._networks import (
 )
 from ._storage import Storage
 
-# Rows that go through a network at once where no gradient is kept, and the most values
-# of them. What a layer makes of so many stays in the cache of a CPU, and is no block that
-# the system takes back after each layer.
+# Rows of a pass through a network that keeps no gradient, and the most values of them.
+# What a layer makes of so many stays in the cache of a CPU, and is no block that the
+# system takes back after each layer.
 _MAX_ROWS, _MAX_VALUES, _MAX_VALUES_CPU = 256, 2**20, 2**18
 # Values of the inputs whose answers are kept together for other fits.
 _BLOCK_VALUES = 2**24
@@ -313,9 +313,7 @@ class Training:
 
     def errors(self, inputs: torch.Tensor) -> np.ndarray:
         """Errors of the mimicry of the first target by the predictor as it is now: (n,)."""
-        batches = inputs.split(batch_rows(inputs.shape[1:], self.device))
-        pair = self._frozen(None, n_judges=1)
-        return torch.cat([answer(pair, batch, self.device) for batch in batches])[:, 0].numpy()
+        return answer(self._frozen(None, n_judges=1), inputs, self.device)[:, 0].numpy()
 
     def pair(self, *, all_judge: bool) -> DistilledPair:
         """The pair, ready to score: by all of its targets or by the first.
@@ -399,10 +397,8 @@ def _answers(
     targets: Targets, copy: int, inputs: np.ndarray, device: str, weights: Mapping[str, np.ndarray]
 ) -> np.ndarray:
     """What the target of a copy says of inputs; `weights` tells it from other targets."""
-    there = torch.device(device)
-    batches = torch.from_numpy(inputs).split(batch_rows(inputs.shape[1:], there))
-    said = [answer(partial(_said, targets, copy), batch, there) for batch in batches]
-    return torch.cat(said).numpy()
+    said = partial(_said, targets, copy)
+    return answer(said, torch.from_numpy(inputs), torch.device(device)).numpy()
 
 
 def _said(targets: Targets, copy: int, x: torch.Tensor) -> torch.Tensor:
@@ -449,36 +445,52 @@ def load_pair(
     return pair.requires_grad_(False).eval()
 
 
-def batch_rows(input_shape: Sequence[int], device: torch.device) -> int:
-    """How many inputs of a shape go through a network at once where no gradient is kept.
+def answer(
+    network: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, device: torch.device
+) -> torch.Tensor:
+    """What a network makes of inputs, in float32, on the CPU.
+
+    The cores of a CPU go through it side by side, each with rows of its own, and wait for
+    each other but once. Within a pass they would at every layer, which takes ten times as
+    long as soon as something else keeps one of them busy.
+    """
+    passes = inputs.tensor_split(_n_passes(inputs.shape, device))
+    return torch.cat(
+        side_by_side([partial(_in_one_pass, network, rows, device) for rows in passes], device)
+    )
+
+
+def _n_passes(shape: Sequence[int], device: torch.device) -> int:
+    """In how many passes inputs go through a network.
 
     A row must get the same answer in any company. Convolutions here give it from two
-    rows on, matrix products only at one number of rows.
+    rows on, matrix products only at one number of rows, to which a pass is filled up.
     """
+    n_rows, *input_shape = shape
     if len(input_shape) == 1:
-        return _MAX_ROWS
-    n_values = _MAX_VALUES_CPU if device.type == "cpu" else _MAX_VALUES
-    return min(_MAX_ROWS, max(2, n_values // math.prod(input_shape)))
+        return math.ceil(n_rows / _MAX_ROWS)
+    on_cpu = device.type == "cpu"
+    most = (_MAX_VALUES_CPU if on_cpu else _MAX_VALUES) // math.prod(input_shape)
+    n_passes = math.ceil(n_rows / min(_MAX_ROWS, max(2, most)))
+    if on_cpu:
+        # As many for each of the cores.
+        n_threads = torch.get_num_threads()
+        n_passes = math.ceil(n_passes / n_threads) * n_threads
+    return max(1, min(n_passes, n_rows // 2))
 
 
-def answer(
-    network: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor, device: torch.device
+def _in_one_pass(
+    network: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, device: torch.device
 ) -> torch.Tensor:
-    """What a network makes of at most `batch_rows` inputs, in float32, on the CPU."""
-    try:
-        return _answer(network, batch, device)
-    except torch.OutOfMemoryError:
-        if len(batch) == 1:
-            raise
-    return torch.cat([answer(network, half, device) for half in batch.tensor_split(2)])
-
-
-def _answer(
-    network: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor, device: torch.device
-) -> torch.Tensor:
-    n_rows, *input_shape = batch.shape
+    n_rows, *input_shape = rows.shape
     n_missing = (2 if len(input_shape) > 1 else _MAX_ROWS) - n_rows
+    filled = rows
     if n_missing > 0:
-        batch = torch.cat([batch, batch[:1].expand(n_missing, *input_shape)])
-    with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        return network(batch.to(device))[:n_rows].cpu()
+        filled = torch.cat([rows, rows[:1].expand(n_missing, *input_shape)])
+    try:
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            return network(filled.to(device))[:n_rows].cpu()
+    except torch.OutOfMemoryError:
+        if n_rows == 1:
+            raise
+    return torch.cat([_in_one_pass(network, half, device) for half in rows.tensor_split(2)])

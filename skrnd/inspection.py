@@ -1057,7 +1057,7 @@ def novelty_map(
         _windows(side, window, step, own) for side, own in zip(sides, trained, strict=True)
     )
     novelty = np.empty((len(images), len(rows), len(columns)))
-    for batch in gen_batches(novelty.size, 4 * detector._batch_rows()):
+    for batch in gen_batches(novelty.size, detector._block_rows()):
         places: Any = np.unravel_index(np.r_[batch], novelty.shape)
         i, row, column = places
         seen = images[i[:, None, None], :, rows[row][:, :, None], columns[column][:, None, :]]

@@ -38,3 +38,17 @@ def load_images():
 def rng():
     """A generator that starts the same in every test."""
     return np.random.default_rng(0)
+
+
+def _threads(number):
+    @pytest.fixture
+    def with_threads():
+        before = torch.get_num_threads()
+        torch.set_num_threads(number)
+        yield
+        torch.set_num_threads(before)
+
+    return with_threads
+
+
+one_thread, two_threads = _threads(1), _threads(2)

@@ -18,6 +18,7 @@ from skrnd._backend import (
     own_torch_state,
     resolve_device,
     resolve_precision,
+    side_by_side,
     total_memory,
     widest_float,
 )
@@ -90,14 +91,6 @@ def test_widest_float():
     assert widest_float(torch.device("mps")) == torch.float32
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def threads_of_a_new_thread():
     found = []
     thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
@@ -130,6 +123,28 @@ def test_parts_that_fail_leave_the_threads_as_they_were(monkeypatch, two_threads
     monkeypatch.setattr(_backend, "_CACHED_VALUES", 3)
     with pytest.raises(RuntimeError, match="eigh"):
         in_parts(torch.linalg.eigh, torch.ones(5, 3))
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 2
+
+
+def test_new_threads_begin_with_all_threads_while_others_share_them(two_threads):
+    def seen():
+        return torch.get_num_threads(), threads_of_a_new_thread()
+
+    assert side_by_side([seen] * 2, torch.device("cpu")) == [(1, 2)] * 2
+
+
+def test_a_thread_that_cannot_start_is_an_error(monkeypatch, two_threads):
+    start, n_started = threading.Thread.start, iter((0, 1))
+
+    def start_one(self):
+        if next(n_started) == 1:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    with pytest.raises(RuntimeError, match="can't start"):
+        side_by_side([torch.get_num_threads] * 2, torch.device("cpu"))
+    monkeypatch.undo()
     assert torch.get_num_threads() == threads_of_a_new_thread() == 2
 
 

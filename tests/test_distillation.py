@@ -15,7 +15,6 @@ from skrnd._distillation import (
     StandardisedTargets,
     Training,
     answer,
-    batch_rows,
     load_pair,
     run_epoch,
 )
@@ -365,19 +364,39 @@ def test_training_inside_autocast_sees_its_own_progress(pieces):
     assert curves[0] == curves[1]
 
 
+class Watched(nn.Module):
+    """Says of every pass how many rows it had, and on how many threads."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append((len(x), torch.get_num_threads()))
+        return x.flatten(1).mean(1, keepdim=True)
+
+
 @pytest.mark.parametrize(
-    ("input_shape", "on_cpu", "elsewhere"),
-    [
-        ((5,), 256, 256),
-        ((10**6,), 256, 256),
-        ((1, 4, 4), 256, 256),
-        ((3, 64, 64), 21, 85),
-        ((3, 10**4, 10**4), 2, 2),
-    ],
+    ("input_shape", "most"),
+    [((5,), 256), ((10**6,), 256), ((1, 4, 4), 256), ((3, 64, 64), 21), ((3, 512, 512), 2)],
 )
-def test_batches_are_bounded_by_rows_and_values(input_shape, on_cpu, elsewhere):
-    assert batch_rows(input_shape, CPU) == on_cpu
-    assert batch_rows(input_shape, torch.device("cuda")) == elsewhere
+def test_passes_are_bounded_by_rows_and_values(input_shape, most, one_thread):
+    network = Watched()
+    rows = torch.zeros(1, *input_shape).expand(2 * most, *input_shape)
+    assert answer(network, rows, CPU).shape == (2 * most, 1)
+    assert [n for n, _ in network.seen] == [most, most]
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "passes"),
+    [(1, [(2, 2)]), (3, [(3, 2)]), (4, [(2, 1)] * 2), (63, [(15, 1)] + [(16, 1)] * 3)],
+)
+def test_threads_take_passes_of_their_own(n_rows, passes, two_threads):
+    network = Watched()
+    rows = torch.arange(12288.0 * n_rows).reshape(n_rows, 3, 64, 64)
+    said = answer(network, rows, CPU)
+    assert sorted(network.seen) == passes
+    torch.testing.assert_close(said, rows.flatten(1).mean(1, keepdim=True))
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 255, 256])

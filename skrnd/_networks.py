@@ -385,12 +385,17 @@ def outline_networks(
     network: str, input_shape: tuple[int, ...], n_targets: int, n_members: int
 ) -> tuple[nn.Module, Targets]:
     """Networks that have a name, without values: on torch's device "meta"."""
-    if network == "resnet34":
-        build = resnet34
-    else:
-        build = compact_networks if len(input_shape) == 3 else mlps
     with torch.device("meta"):
-        return build(input_shape, n_targets, n_members)
+        return _named(network, input_shape)(input_shape, n_targets, n_members)
+
+
+def _named(
+    network: str, input_shape: tuple[int, ...]
+) -> Callable[[tuple[int, ...], int, int], tuple[nn.Module, Targets]]:
+    """The function that a name means for inputs of a shape."""
+    if network == "resnet34":
+        return resnet34
+    return compact_networks if len(input_shape) == 3 else mlps
 
 
 def _build_known(
@@ -400,7 +405,8 @@ def _build_known(
     n_members: int,
     generator: torch.Generator,
 ) -> tuple[nn.Module, Targets]:
-    initialise = _torch_default if network == "resnet34" else _he_normal
+    kind = _named(network, input_shape)
+    initialise = _torch_default if kind is resnet34 else _he_normal
     # Outlined first, because the constructors of torch's layers would draw the values
     # from the global generator.
     predictor, targets = outline_networks(network, input_shape, n_targets, n_members)
@@ -417,7 +423,7 @@ def _build_known(
                 nn.init.zeros_(module.bias)
         # Convolutions follow the layout of their weights, and are faster in this one.
         part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if network == "auto" and len(input_shape) == 3:
+    if kind is compact_networks:
         _see_differences(predictor)
     return predictor, targets
 

@@ -83,22 +83,33 @@ def total_memory(device: torch.device) -> int | None:
     return None
 
 
-def side_by_side(calls: Sequence[Callable[[], _T]], device: torch.device) -> list[_T]:
+def side_by_side(
+    calls: Sequence[Callable[[], _T]], device: torch.device, *, small: bool = False
+) -> list[_T]:
     """Call functions at the same time on a CPU, each with its share of torch's threads.
 
     A second thread helps a small operation little, and a second task a lot. On an
     accelerator, which has one queue, they are called one after the other.
+
+    Parameters
+    ----------
+    calls : sequence of callables
+    device : torch.device
+        What they compute on.
+    small : bool, default=False
+        Whether the operations are so small that one thread is enough for each call.
     """
     n_threads = torch.get_num_threads()
-    n_workers = min(n_threads, len(calls)) if device.type == "cpu" else 1
-    if n_workers <= 1:
+    n_workers = max(1, min(n_threads, len(calls)))
+    n_each = 1 if small else n_threads // n_workers
+    if device.type != "cpu" or n_each == n_threads:
         return [call() for call in calls]
     begun = threading.Barrier(n_workers + 1)
 
     def begin() -> None:
         # Asked once, torch does not set what is right for a new thread any more.
         torch.get_num_threads()
-        torch.set_num_threads(n_threads // n_workers)
+        torch.set_num_threads(n_each)
         begun.wait()
 
     def shielded(call: Callable[[], _T]) -> _T:

@@ -42,7 +42,14 @@ from ._distillation import (
 from ._distributed import Ranks
 from ._documentation import DocumentationLinkMixin
 from ._logging import logger, verbosity
-from ._networks import NetworkFactory, Targets, build_networks, check_memory, check_network
+from ._networks import (
+    NetworkFactory,
+    Targets,
+    build_networks,
+    check_memory,
+    check_network,
+    count_weights,
+)
 from ._storage import Storage, working_bytes
 from ._strength import MAX_IMAGES
 from ._threshold import (
@@ -872,7 +879,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         def ask_all(x: torch.Tensor) -> torch.Tensor:
             return torch.cat([ask(pair, x) for pair in self._pairs], dim=1)
 
-        novelties = [answer(ask_all, inputs, device) for inputs in blocks]
+        n_weights = sum(map(count_weights, self._pairs))
+        novelties = [answer(ask_all, inputs, device, n_weights) for inputs in blocks]
         return torch.cat(novelties).to(torch.float64).numpy()
 
     def _scores(self, novelties: np.ndarray) -> np.ndarray:

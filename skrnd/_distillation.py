@@ -24,6 +24,7 @@ from ._networks import (
     NetworkFactory,
     Targets,
     build_networks,
+    count_weights,
     fold_norms,
     outline_networks,
 )
@@ -33,6 +34,9 @@ from ._storage import Storage
 # What a layer makes of so many stays in the cache of a CPU, and is no block that the
 # system takes back after each layer.
 _MAX_ROWS, _MAX_VALUES, _MAX_VALUES_CPU = 256, 2**20, 2**18
+# Places (pixels or features) that rows have together, and rows times weights, up to which
+# a second thread helps little: those of 32 images of 16 x 16, or of 32 rows of 200 features.
+_FEW_PLACES, _FEW_PRODUCTS = 2**13, 2**23
 # Values of the inputs whose answers are kept together for other fits.
 _BLOCK_VALUES = 2**24
 
@@ -203,6 +207,7 @@ class Training:
         self._n_rows = sum(map(len, copies))
         own_batch_size = max(2, batch_size // ranks.size)
         self.n_steps = math.ceil(self._n_rows / own_batch_size)
+        self.is_small = _is_small(own_batch_size, copies[0].shape[1:], count_weights(predictor))
         self._n_parts = 1
         self._kept: dict[str, torch.Tensor] | None = None
         self._optimiser = torch.optim.Adam(predictor.parameters(), lr=learning_rate, fused=True)
@@ -313,7 +318,8 @@ class Training:
 
     def errors(self, inputs: torch.Tensor) -> np.ndarray:
         """Errors of the mimicry of the first target by the predictor as it is now: (n,)."""
-        return answer(self._frozen(None, n_judges=1), inputs, self.device)[:, 0].numpy()
+        pair = self._frozen(None, n_judges=1)
+        return answer(pair, inputs, self.device, count_weights(pair))[:, 0].numpy()
 
     def pair(self, *, all_judge: bool) -> DistilledPair:
         """The pair, ready to score: by all of its targets or by the first.
@@ -335,16 +341,20 @@ def run_epoch(trainings: Sequence[Training]) -> float:
     """Run one epoch of several trainings; returns their mean loss.
 
     On a CPU they run side by side. A longer one takes what it has left alone, on all
-    threads.
+    threads, unless it is small.
     """
     device, ranks = trainings[0].device, trainings[0].ranks
     epochs = [training.epoch() for training in trainings]
-    n_together = min(training.n_steps for training in trainings)
+    small = all(training.is_small for training in trainings)
+    n_together = (max if small else min)(training.n_steps for training in trainings)
     parts: list[Callable[[], deque[torch.Tensor]]] = [
         partial(deque, islice(epoch, n_together), maxlen=1) for epoch in epochs
     ]
     # Processes meet in one order.
-    together = side_by_side(parts, device) if ranks.size == 1 else [part() for part in parts]
+    if ranks.size == 1:
+        together = side_by_side(parts, device, small=small)
+    else:
+        together = [part() for part in parts]
     losses = [
         deque(chain(own, epoch), maxlen=1)[0].item()
         for own, epoch in zip(together, epochs, strict=True)
@@ -397,8 +407,8 @@ def _answers(
     targets: Targets, copy: int, inputs: np.ndarray, device: str, weights: Mapping[str, np.ndarray]
 ) -> np.ndarray:
     """What the target of a copy says of inputs; `weights` tells it from other targets."""
-    said = partial(_said, targets, copy)
-    return answer(said, torch.from_numpy(inputs), torch.device(device)).numpy()
+    said, there = partial(_said, targets, copy), torch.device(device)
+    return answer(said, torch.from_numpy(inputs), there, count_weights(targets)).numpy()
 
 
 def _said(targets: Targets, copy: int, x: torch.Tensor) -> torch.Tensor:
@@ -446,18 +456,36 @@ def load_pair(
 
 
 def answer(
-    network: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, device: torch.device
+    network: Callable[[torch.Tensor], torch.Tensor],
+    inputs: torch.Tensor,
+    device: torch.device,
+    n_weights: float = math.inf,
 ) -> torch.Tensor:
     """What a network makes of inputs, in float32, on the CPU.
 
     The cores of a CPU go through it side by side, each with rows of its own, and wait for
     each other but once. Within a pass they would at every layer, which takes ten times as
     long as soon as something else keeps one of them busy.
+
+    Parameters
+    ----------
+    network : callable
+    inputs : tensor of shape (n, ...)
+    device : torch.device
+        Where the network is.
+    n_weights : int, default=inf
+        How many weights it has.
     """
     passes = inputs.tensor_split(_n_passes(inputs.shape, device))
-    return torch.cat(
-        side_by_side([partial(_in_one_pass, network, rows, device) for rows in passes], device)
-    )
+    asked = [partial(_in_one_pass, network, rows, device) for rows in passes]
+    small = _is_small(len(passes[0]), inputs.shape[1:], n_weights)
+    return torch.cat(side_by_side(asked, device, small=small))
+
+
+def _is_small(n_rows: int, input_shape: Sequence[int], n_weights: float) -> bool:
+    """Whether the threads of a pass would wait for each other longer than they help."""
+    n_places = math.prod(input_shape[-2:])
+    return n_rows * n_places <= _FEW_PLACES and n_rows * n_weights <= _FEW_PRODUCTS
 
 
 def _n_passes(shape: Sequence[int], device: torch.device) -> int:

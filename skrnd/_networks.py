@@ -52,6 +52,11 @@ def fold_norms(network: nn.Module) -> None:
             module.fold()
 
 
+def count_weights(network: nn.Module) -> int:
+    """How many weights a network has."""
+    return sum(weight.numel() for weight in network.parameters())
+
+
 class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions and a shortcut, with no activation after the sum."""
 
@@ -304,9 +309,7 @@ def check_memory(
     if callable(network) or available is None:
         return
     predictor, targets = outline_networks(network, input_shape, n_targets=1, n_members=1)
-    n_trained, n_frozen = (
-        sum(weight.numel() for weight in part.parameters()) for part in (predictor, targets)
-    )
+    n_trained, n_frozen = count_weights(predictor), count_weights(targets)
     # Adam keeps a gradient and two moments of each weight.
     n_bytes = 4 * n_members * (4 * n_trained + n_frozen)
     if n_bytes > available:

@@ -399,6 +399,32 @@ def test_threads_take_passes_of_their_own(n_rows, passes, two_threads):
     torch.testing.assert_close(said, rows.flatten(1).mean(1, keepdim=True))
 
 
+@pytest.mark.parametrize(
+    ("input_shape", "n_weights", "n_threads"),
+    [
+        ((3, 64, 64), 10**6, 1),
+        # Many weights for every place, and many places for every weight.
+        ((3, 64, 64), 10**7, 2),
+        ((1, 128, 128), 10**3, 2),
+    ],
+)
+def test_a_small_pass_takes_one_thread(input_shape, n_weights, n_threads, two_threads):
+    network = Watched()
+    answer(network, torch.zeros(1, *input_shape), CPU, n_weights)
+    assert network.seen == [(2, n_threads)]
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(("batch_size", "n_threads"), [(16, 1), (512, 2)])
+def test_a_training_in_small_steps_takes_one_thread(batch_size, n_threads, pieces, two_threads):
+    predictor, targets, copies = pieces
+    seen = set()
+    predictor.register_forward_hook(lambda *_: seen.add(torch.get_num_threads()))
+    run_epoch([prepare(predictor, targets, copies, batch_size=batch_size)])
+    assert seen == {n_threads}
+    assert torch.get_num_threads() == 2
+
+
 @pytest.mark.parametrize("n_rows", [1, 2, 255, 256])
 @pytest.mark.parametrize("input_shape", [(4,), (1, 4, 4)])
 def test_answer_is_the_network(n_rows, input_shape):

@@ -16,6 +16,8 @@ _T = TypeVar("_T")
 # Only user-supplied modules draw from torch's global generator; one at a time,
 # or two fits in two threads would take each other's numbers.
 _GLOBAL_GENERATOR_LOCK = threading.Lock()
+# Held while torch's number of threads is lowered, which is what new threads begin with.
+_NUMBER_OF_THREADS_LOCK = threading.Lock()
 # Of the process that imported this; a forked one has another.
 _PID = os.getpid()
 # Values of a part of the rows, of which the cache of a core holds a few copies.
@@ -42,8 +44,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
     try:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)
-    # torch raises AssertionError for a backend it was not compiled with.
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    # torch raises AssertionError for a backend it was not compiled with, and looks for the
+    # modules of some others.
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise ValueError(
             f"device={str(device)!r} cannot be used here; "
             f"use 'auto', 'cpu' or a device torch finds. torch says: {error}"
@@ -84,7 +87,11 @@ def total_memory(device: torch.device) -> int | None:
 
 
 def side_by_side(
-    calls: Sequence[Callable[[], _T]], device: torch.device, *, small: bool = False
+    calls: Sequence[Callable[[], _T]],
+    device: torch.device,
+    *,
+    small: bool = False,
+    stop: threading.Event | None = None,
 ) -> list[_T]:
     """Call functions at the same time on a CPU, each with its share of torch's threads.
 
@@ -98,8 +105,11 @@ def side_by_side(
         What they compute on.
     small : bool, default=False
         Whether the operations are so small that one thread is enough for each call.
+    stop : Event, default=None
+        Set when one of the calls fails, or Ctrl-C is pressed, for the others to look at.
     """
-    n_threads = torch.get_num_threads()
+    with _NUMBER_OF_THREADS_LOCK:
+        n_threads = torch.get_num_threads()
     n_workers = max(1, min(n_threads, len(calls)))
     n_each = 1 if small else n_threads // n_workers
     if device.type != "cpu" or n_each == n_threads:
@@ -117,16 +127,25 @@ def side_by_side(
             return call()
 
     with ThreadPoolExecutor(n_workers, initializer=begin) as pool:
+        with _NUMBER_OF_THREADS_LOCK:
+            try:
+                results = pool.map(shielded, calls)
+                begun.wait()
+            except BaseException as error:
+                begun.abort()
+                # There may be no further threads, as when the interpreter comes to its end.
+                if not isinstance(error, RuntimeError):
+                    raise
+                results = map(shielded, calls)
+            finally:
+                # It is a property of each thread; what is set last is what new ones begin with.
+                torch.set_num_threads(n_threads)
         try:
-            results = pool.map(shielded, calls)
-            begun.wait()
+            return list(results)
         except BaseException:
-            begun.abort()
+            if stop is not None:
+                stop.set()
             raise
-        finally:
-            # It is a property of each thread; what is set last is what new ones begin with.
-            torch.set_num_threads(n_threads)
-        return list(results)
 
 
 def in_parts(
@@ -200,6 +219,16 @@ def _one_thread_if_forked() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(n_threads)
+
+
+def _renew_locks() -> None:
+    """Let go, in a forked process, of what threads held that are not there."""
+    global _GLOBAL_GENERATOR_LOCK, _NUMBER_OF_THREADS_LOCK
+    _GLOBAL_GENERATOR_LOCK, _NUMBER_OF_THREADS_LOCK = threading.Lock(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pickle
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,4 +131,19 @@ def identity_of(params: dict[str, Any], **data: Any) -> dict[str, str]:
 
 
 def _in_words(value: Any) -> str:
-    return getattr(value, "__qualname__", None) or repr(value)
+    """A value in words, without addresses in memory."""
+    if isinstance(value, partial):
+        return f"partial({_in_words([value.func, value.args, value.keywords])})"
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        return f"{_in_words(type(value))}({_in_words(value.get_params(deep=False))})"
+    if isinstance(value, dict):
+        pairs = (f"{key}={_in_words(one)}" for key, one in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_in_words, value))}]"
+    name = getattr(value, "__qualname__", None)
+    if name is not None:
+        return f"{value.__module__}.{name}"
+    words = repr(value)
+    # What has no words of its own is told by its class.
+    return _in_words(type(value)) if f"{id(value):x}" in words.lower() else words

@@ -42,14 +42,7 @@ from ._distillation import (
 from ._distributed import Ranks
 from ._documentation import DocumentationLinkMixin
 from ._logging import logger, verbosity
-from ._networks import (
-    NetworkFactory,
-    Targets,
-    build_networks,
-    check_memory,
-    check_network,
-    count_weights,
-)
+from ._networks import NetworkFactory, Targets, build_networks, check_memory, check_network
 from ._storage import Storage, working_bytes
 from ._strength import MAX_IMAGES
 from ._threshold import (
@@ -76,6 +69,8 @@ _ROWS_SEEN = 18_000
 # Training images from which on n_estimators="auto" averages two pairs of networks;
 # there a second pair buys more than further epochs.
 _MANY_ROWS = 8_000
+# Training rows by which several judgements are compared, at most.
+_UNIT_ROWS = 1_000
 # Values of the rows that are read, standardised and scored at once.
 _BLOCK_VALUES = 2**22
 # Standard deviations from the mean beyond which all values are equally novel;
@@ -258,8 +253,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     A row that looks like a copy is given away by its contrast even where its
     target is easy to mimic; one that looks like nothing seen before by its error.
     Where there are several such judgements, by error and contrast and by the two
-    predictors of "two-sided", each is divided by the level at which it would raise
-    the alarm alone, and the largest counts. :meth:`score_samples` is minus that.
+    predictors of "two-sided", each is divided by the level that one in twenty of the
+    training rows exceeds (up to 1,000 of these; with `contamination` as a number, that
+    share), and the largest counts. :meth:`score_samples` is minus that.
 
     ``k="auto"`` looks at how sharp each normal image is, by the mean squared
     difference of neighbouring pixels, and at how simple, by the entropy of its
@@ -545,6 +541,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         conclude = partial(
             SVDRNDDetector._conclude,
             trainings=trainings,
+            trained=originals,
             held=held,
             ranks=ranks,
             earlier=Curves(self.loss_curve_, self.validation_loss_curve_ or [])
@@ -647,6 +644,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         curves: Curves,
         *,
         trainings: list[Training],
+        trained: torch.Tensor,
         held: torch.Tensor,
         ranks: Ranks,
         earlier: Curves,
@@ -656,8 +654,22 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self.validation_loss_curve_ = [*earlier.held_out, *curves.held_out] or None
         contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(trainings) > 1)
         self._pairs = [training.pair(all_judge=contrast) for training in trainings]
-        novelties = self._novelties(held.split(self._block_rows()))
-        self._set_threshold(np.concatenate(ranks.gather(novelties)))
+        # Here and there among them, for rows of a kind often lie together.
+        sample = trained[:: math.ceil(len(trained) / _UNIT_ROWS)]
+        of_sample, novelties = (
+            np.concatenate(ranks.gather(self._novelties(rows.split(self._block_rows()))))
+            for rows in (sample, held)
+        )
+        if not np.isfinite(of_sample).all() or not np.isfinite(novelties).all():
+            raise ValueError(
+                f"The training went astray: its loss was {curves.loss[-1]} at last, and its errors "
+                f"are not finite. learning_rate={self.learning_rate} may be too large, or X held "
+                "values that are not finite while it was read."
+            )
+        # Several judgements are compared by what each of them alone would call novel. Not by
+        # the rows for the threshold: new ones would no longer be as likely to pass it.
+        self._units = np.ones(1) if novelties.shape[1] == 1 else self._alarm_levels(of_sample)
+        self._set_threshold(self._scores(novelties))
 
     def _split(
         self, normal: np.ndarray, random_state: np.random.RandomState, ranks: Ranks
@@ -750,6 +762,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             batch_size=self.batch_size,
             learning_rate=learning_rate,
             generator=own,
+            supplied=callable(self._architecture),
             **options,
         )
 
@@ -775,12 +788,18 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         for _, values in self._blocks(X, rows):
             if self._layout is not None:
                 values = values.transpose(0, 2, 3, 1).reshape(-1, values.shape[1])
-            scaler.partial_fit(values)
+            with np.errstate(over="ignore", invalid="ignore"):
+                scaler.partial_fit(values)
         self.mean_, self.scale_ = scaler.mean_, scaler.scale_
         if ranks.size > 1:
             self.mean_, variance = ranks.pooled(scaler.mean_, scaler.var_)
             rounding = 10 * len(rows) * np.finfo(np.float64).eps * np.abs(self.mean_)
             self.scale_ = np.where(variance > rounding**2, np.sqrt(variance), 1.0)
+        if not np.isfinite([self.mean_, self.scale_]).all():
+            raise ValueError(
+                "X holds values so large that their mean or variance is infinite in float64; "
+                "scale them down."
+            )
 
     def _block_rows(self) -> int:
         return max(1, _BLOCK_VALUES // math.prod(self.input_shape_))
@@ -828,7 +847,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         scores : ndarray of shape (n,), float64
             Minus the novelty of each row, at most 0: the larger the more normal.
             The error itself, or, where there are several judgements (see the
-            notes), the largest in units of the level of its own alarm.
+            notes), the largest of them, each in its own unit.
 
         Raises
         ------
@@ -879,19 +898,16 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         def ask_all(x: torch.Tensor) -> torch.Tensor:
             return torch.cat([ask(pair, x) for pair in self._pairs], dim=1)
 
-        n_weights = sum(map(count_weights, self._pairs))
-        novelties = [answer(ask_all, inputs, device, n_weights) for inputs in blocks]
+        module = torch.nn.ModuleList(self._pairs)
+        novelties = [answer(ask_all, inputs, device, module) for inputs in blocks]
         return torch.cat(novelties).to(torch.float64).numpy()
 
     def _scores(self, novelties: np.ndarray) -> np.ndarray:
         """A row is as novel as the most surprised judgement finds it."""
         return -(novelties / self._units).max(axis=1)
 
-    def _set_threshold(self, novelties: np.ndarray) -> None:
-        """Units of the judgements, and where alarms begin, by the rows for the threshold."""
-        # Several judgements are compared by what each of them alone would call novel.
-        self._units = np.ones(1) if novelties.shape[1] == 1 else self._alarm_levels(novelties)
-        scores = self._scores(novelties)
+    def _set_threshold(self, scores: np.ndarray) -> None:
+        """Set where alarms begin, by the scores of the rows for that."""
         self.offset_ = self._threshold(scores)
         self.calibration_scores_ = None
         if self.contamination != "auto":

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ import torch
 from joblib import Memory
 from torch import nn
 
-from ._backend import side_by_side, widest_float
+from ._backend import global_generator_seeded, side_by_side, widest_float
 from ._distributed import Ranks
 from ._logging import logger
 from ._networks import (
@@ -26,6 +28,7 @@ from ._networks import (
     build_networks,
     count_weights,
     fold_norms,
+    is_reentrant,
     outline_networks,
 )
 from ._storage import Storage
@@ -176,6 +179,9 @@ class Training:
         The processes that train together, each on rows of its own.
     memory : joblib.Memory
         Keeps what the targets say for other trainings.
+    supplied : bool, default=False
+        Whether the networks are a user's, which may draw from torch's global generator
+        while they are trained, as dropout does.
     """
 
     def __init__(
@@ -193,8 +199,10 @@ class Training:
         generator: torch.Generator,
         ranks: Ranks,
         memory: Memory,
+        supplied: bool = False,
     ) -> None:
         self.device = device
+        self.supplied = supplied
         self.ranks = ranks
         self._targets, wanted = _targets_of_copies(targets, copies, device, storage, ranks, memory)
         self._inputs, self._wanted = list(copies), wanted
@@ -228,13 +236,21 @@ class Training:
         """
         order = torch.randperm(self._n_rows, generator=self._generator)
         loss = torch.zeros((), dtype=torch.float32, device=self.device)
-        # Batches of nearly equal size: a last one of a single row would
-        # upset batch normalisation.
-        for rows in order.tensor_split(self.n_steps):
-            loss = loss + self._learn(rows) * (len(rows) / self._n_rows)
-            self._optimiser.step()
-            self._schedule.step()
-            yield loss
+        with self._own_draws():
+            # Batches of nearly equal size: a last one of a single row would
+            # upset batch normalisation.
+            for rows in order.tensor_split(self.n_steps):
+                loss = loss + self._learn(rows) * (len(rows) / self._n_rows)
+                self._optimiser.step()
+                self._schedule.step()
+                yield loss
+
+    def _own_draws(self) -> AbstractContextManager[None]:
+        """Let a user's networks draw what depends on the generator of this training alone."""
+        if not self.supplied:
+            return nullcontext()
+        seed = int(torch.randint(2**63 - 1, (), generator=self._generator))
+        return global_generator_seeded(seed)
 
     def _learn(self, rows: torch.Tensor) -> torch.Tensor:
         """Gradients of the mean loss of a batch, in as many parts as memory asks for."""
@@ -319,7 +335,7 @@ class Training:
     def errors(self, inputs: torch.Tensor) -> np.ndarray:
         """Errors of the mimicry of the first target by the predictor as it is now: (n,)."""
         pair = self._frozen(None, n_judges=1)
-        return answer(pair, inputs, self.device, count_weights(pair))[:, 0].numpy()
+        return answer(pair, inputs, self.device, pair)[:, 0].numpy()
 
     def pair(self, *, all_judge: bool) -> DistilledPair:
         """The pair, ready to score: by all of its targets or by the first.
@@ -341,20 +357,25 @@ def run_epoch(trainings: Sequence[Training]) -> float:
     """Run one epoch of several trainings; returns their mean loss.
 
     On a CPU they run side by side. A longer one takes what it has left alone, on all
-    threads, unless it is small.
+    threads, unless it is small. A user's networks run one after the other.
     """
     device, ranks = trainings[0].device, trainings[0].ranks
     epochs = [training.epoch() for training in trainings]
     small = all(training.is_small for training in trainings)
-    n_together = (max if small else min)(training.n_steps for training in trainings)
+    supplied = any(training.supplied for training in trainings)
+    # None is to the end.
+    shortest = min(training.n_steps for training in trainings)
+    n_together = None if small or supplied else shortest
+    stop = threading.Event()
     parts: list[Callable[[], deque[torch.Tensor]]] = [
-        partial(deque, islice(epoch, n_together), maxlen=1) for epoch in epochs
+        partial(deque, takewhile(lambda _: not stop.is_set(), islice(epoch, n_together)), maxlen=1)
+        for epoch in epochs
     ]
     # Processes meet in one order.
-    if ranks.size == 1:
-        together = side_by_side(parts, device, small=small)
-    else:
+    if supplied or ranks.size > 1:
         together = [part() for part in parts]
+    else:
+        together = side_by_side(parts, device, small=small, stop=stop)
     losses = [
         deque(chain(own, epoch), maxlen=1)[0].item()
         for own, epoch in zip(together, epochs, strict=True)
@@ -408,7 +429,7 @@ def _answers(
 ) -> np.ndarray:
     """What the target of a copy says of inputs; `weights` tells it from other targets."""
     said, there = partial(_said, targets, copy), torch.device(device)
-    return answer(said, torch.from_numpy(inputs), there, count_weights(targets)).numpy()
+    return answer(said, torch.from_numpy(inputs), there, targets).numpy()
 
 
 def _said(targets: Targets, copy: int, x: torch.Tensor) -> torch.Tensor:
@@ -459,7 +480,7 @@ def answer(
     network: Callable[[torch.Tensor], torch.Tensor],
     inputs: torch.Tensor,
     device: torch.device,
-    n_weights: float = math.inf,
+    module: nn.Module | None = None,
 ) -> torch.Tensor:
     """What a network makes of inputs, in float32, on the CPU.
 
@@ -473,16 +494,19 @@ def answer(
     inputs : tensor of shape (n, ...)
     device : torch.device
         Where the network is.
-    n_weights : int, default=inf
-        How many weights it has.
+    module : module, default=None
+        What it consists of. If that is not known, or is not reentrant, one pass follows
+        upon the other.
     """
     passes = inputs.tensor_split(_n_passes(inputs.shape, device))
     asked = [partial(_in_one_pass, network, rows, device) for rows in passes]
-    small = _is_small(len(passes[0]), inputs.shape[1:], n_weights)
+    if module is None or not is_reentrant(module):
+        return torch.cat([ask() for ask in asked])
+    small = _is_small(len(passes[0]), inputs.shape[1:], count_weights(module))
     return torch.cat(side_by_side(asked, device, small=small))
 
 
-def _is_small(n_rows: int, input_shape: Sequence[int], n_weights: float) -> bool:
+def _is_small(n_rows: int, input_shape: Sequence[int], n_weights: int) -> bool:
     """Whether the threads of a pass would wait for each other longer than they help."""
     n_places = math.prod(input_shape[-2:])
     return n_rows * n_places <= _FEW_PLACES and n_rows * n_weights <= _FEW_PRODUCTS

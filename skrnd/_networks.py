@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any, cast
 
 import torch
@@ -55,6 +56,19 @@ def fold_norms(network: nn.Module) -> None:
 def count_weights(network: nn.Module) -> int:
     """How many weights a network has."""
     return sum(weight.numel() for weight in network.parameters())
+
+
+def is_reentrant(network: nn.Module) -> bool:
+    """Whether several threads can go through a network at once.
+
+    Those of others may keep what they have seen in the one call for the next.
+    """
+    return all(
+        type(module).__module__.partition(".")[0] in ("torch", "skrnd")
+        and not module._forward_hooks
+        and not module._forward_pre_hooks
+        for module in network.modules()
+    )
 
 
 class ResidualBlock(nn.Module):
@@ -482,12 +496,19 @@ def _check_supplied(
     widths = set()
     for module in (predictor, *targets):
         try:
-            with torch.no_grad():
-                output = module.eval()(torch.zeros(2, *input_shape, dtype=torch.float32))
+            output = module.eval()(torch.zeros(2, *input_shape, dtype=torch.float32))
         except RuntimeError as error:
             raise ValueError(
                 f"The module that network returned does not take inputs of shape "
                 f"(n, {', '.join(map(str, input_shape))}): {error}"
+            ) from error
+        try:
+            deepcopy(module)
+        except RuntimeError as error:
+            raise ValueError(
+                "The module that network returned keeps what it has computed, as "
+                "torch.nn.utils.weight_norm does (torch.nn.utils.parametrizations.weight_norm "
+                f"does not), and cannot be copied after training: {error}"
             ) from error
         if output.ndim != 2 or len(output) != 2:
             raise ValueError(

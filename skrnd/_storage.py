@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,9 +68,10 @@ def write_whole(path: Path, content: bytes) -> None:
     OSError
         If that cannot be done. What was in its place is there still.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Of a name of its own, for others may be writing the same file.
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -45,8 +45,8 @@ def fewest_rows(false_alarm_rate: float) -> int:
     Of n of them the least can be undercut with probability ``1 / (n + 1)``, and no
     threshold that they tell of is rarer.
     """
-    # A little less, lest rounding takes 1 / .05 for more than 20.
-    return math.ceil(1 / false_alarm_rate * (1 - 1e-12)) - 1
+    # A little less, lest rounding takes 1 / .05 for more than 20; and not for ever.
+    return math.ceil(min(1 / false_alarm_rate, 1e300) * (1 - 1e-12)) - 1
 
 
 def conformal_p_values(scores: np.ndarray, held_out: np.ndarray) -> np.ndarray:

@@ -83,6 +83,8 @@ def validate_rows(
         raise ValueError(
             "X holds strings, not images; skrnd.datasets.load_image_folder reads those in files."
         )
+    if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
+        raise TypeError(f"X holds dates or times ({X.dtype}), not numbers.")
     if not reset:
         _compare_shape(estimator, tuple(X.shape))
     if isinstance(X, torch.Tensor):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -165,6 +166,8 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
     """
     safetensors = _safetensors()
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise FileFormatError(f"{path} is no regular file.")
     with path.open("rb"):
         pass  # For the system's own words if there is no such file.
     try:
@@ -185,7 +188,14 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
         found = header["format"]
         if found == _FORMAT:
             return _rebuilt(header, arrays)
-    except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:
         raise FileFormatError(f"{path} holds no whole detector: {error!r}") from error
     raise FileFormatError(
         f"{path} is of format {found!r}; this version of skrnd reads format {_FORMAT}."
@@ -216,29 +226,56 @@ def _rebuilt(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SVDRND
     if header["feature_names_in_"]:
         fitted["feature_names_in_"] = np.array(header["feature_names_in_"], dtype=object)
     layout = header["layout"]
-    fitted["_layout"] = None
     if layout is not None:
-        fitted["_layout"] = ImageLayout(
+        layout = ImageLayout(
             tuple(layout["sample_shape"]), tuple(layout["image_shape"]), layout["channels_last"]
         )
-        if fitted["_layout"].chw != fitted["input_shape_"]:
-            raise ValueError(f"images of {fitted['input_shape_']} are no {fitted['_layout']}")
-    fitted["_pairs"] = [
-        _weights_of(number, arrays) for number in range(_bounded(header["n_pairs"], arrays))
-    ]
-    _bounded(fitted["n_estimators_"], arrays)
-    if fitted["_architecture"] not in ("auto", "resnet34"):
-        raise ValueError(f"unknown network {fitted['_architecture']!r}")
+    fitted["_layout"] = layout
+    _check_values(fitted)
+    if type(header["n_pairs"]) is not int or header["n_pairs"] not in (1, 2):
+        raise ValueError(f"{header['n_pairs']!r} pairs of networks")
+    fitted["_pairs"] = [_weights_of(number, arrays) for number in range(header["n_pairs"])]
+    for pair in fitted["_pairs"]:
+        _check_networks(fitted, pair)
     _check_arrays(fitted, arrays)
     detector.__setstate__({**vars(detector), **fitted})
     return detector
 
 
-def _bounded(number: Any, arrays: Mapping[str, np.ndarray]) -> int:
-    """A number of networks, of which there cannot be more than arrays."""
-    if type(number) is not int or not 0 < number <= len(arrays):
-        raise ValueError(f"{number!r} networks in a file of {len(arrays)} arrays")
-    return number
+def _check_values(fitted: dict[str, Any]) -> None:
+    """Refuse values that no fit leaves, or that contradict each other."""
+    sample_shape, layout = fitted["sample_shape_"], fitted["_layout"]
+    if not sample_shape or not all(type(size) is int and size > 0 for size in sample_shape):
+        raise ValueError(f"rows of shape {sample_shape}")
+    if layout is None:
+        layout_shape, input_shape = sample_shape, sample_shape
+    else:
+        layout_shape, input_shape = layout.sample_shape, layout.chw
+        if math.prod(layout.image_shape) != math.prod(sample_shape):
+            raise ValueError(f"rows of shape {sample_shape} are no {layout}")
+    if layout_shape != sample_shape or input_shape != fitted["input_shape_"]:
+        raise ValueError(f"inputs of {fitted['input_shape_']} are no rows of {sample_shape}")
+    n_features, names = fitted["n_features_in_"], fitted.get("feature_names_in_", [])
+    if type(n_features) is not int or n_features != sample_shape[0]:
+        raise ValueError(f"{n_features!r} features in rows of {sample_shape}")
+    if len(names) not in (0, n_features) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{len(names)} names of {n_features} features")
+    numbers = [fitted["offset_"], *fitted["loss_curve_"], *(fitted["validation_loss_curve_"] or [])]
+    if not all(isinstance(number, float) and math.isfinite(number) for number in numbers):
+        raise ValueError("the threshold and the curves must be finite numbers")
+    if fitted["_architecture"] not in ("auto", "resnet34"):
+        raise ValueError(f"unknown network {fitted['_architecture']!r}")
+
+
+def _check_networks(fitted: dict[str, Any], pair: Mapping[str, np.ndarray]) -> None:
+    """Refuse more networks than there can be arrays for, before any is built."""
+    n_targets, n_members = len(pair["targets.mean"]), fitted["n_estimators_"]
+    # The members of perceptrons share their arrays.
+    n_networks = (n_members if fitted["_layout"] is not None else 1) * n_targets
+    if type(n_members) is not int or min(n_targets, n_members) < 1 or n_networks > len(pair):
+        raise ValueError(f"{n_targets!r} targets of {n_members!r} networks in {len(pair)} arrays")
+    if not (pair["targets.scale"] > 0).all():
+        raise ValueError("targets.scale must be positive")
 
 
 def _weights_of(number: int, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -260,8 +297,14 @@ def _check_arrays(fitted: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> N
     for name in ("mean_", "scale_"):
         if arrays[name].shape != (n_channels,):
             raise ValueError(f"{name} must be of shape ({n_channels},)")
+    for name in ("scale_", "_units"):
+        if not (arrays[name] > 0).all():
+            raise ValueError(f"{name} must be positive")
+    held_out = arrays.get("calibration_scores_", np.zeros(1))
+    if held_out.ndim != 1 or not held_out.size or (np.diff(held_out) < 0).any():
+        raise ValueError("calibration_scores_ must be in rising order")
     by_error = len(fitted["_pairs"])
-    by_all = sum(min(2, _bounded(len(pair["targets.mean"]), arrays)) for pair in fitted["_pairs"])
+    by_all = sum(min(2, len(pair["targets.mean"])) for pair in fitted["_pairs"])
     if arrays["_units"].shape not in {(by_error,), (by_all,)}:
         raise ValueError(f"_units must be of shape ({by_error},) or ({by_all},)")
 
@@ -309,6 +352,7 @@ def _decoded(value: Any) -> Any:
     transformer = _TRANSFORMERS[value["transformer"]](**params)
     if not set(fitted) <= set(_FITTED):
         raise ValueError(f"{sorted(fitted)} are no attributes of a transformer")
+    transformer._validate_params()
     for name, one in fitted.items():
         setattr(transformer, name, one)
     return transformer

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -133,7 +134,7 @@ def test_new_threads_begin_with_all_threads_while_others_share_them(two_threads)
     assert side_by_side([seen] * 2, torch.device("cpu")) == [(1, 2)] * 2
 
 
-def test_a_thread_that_cannot_start_is_an_error(monkeypatch, two_threads):
+def test_without_further_threads_one_follows_upon_the_other(monkeypatch, two_threads):
     start, n_started = threading.Thread.start, iter((0, 1))
 
     def start_one(self):
@@ -142,10 +143,43 @@ def test_a_thread_that_cannot_start_is_an_error(monkeypatch, two_threads):
         start(self)
 
     monkeypatch.setattr(threading.Thread, "start", start_one)
-    with pytest.raises(RuntimeError, match="can't start"):
-        side_by_side([torch.get_num_threads] * 2, torch.device("cpu"))
+    assert side_by_side([torch.get_num_threads] * 3, torch.device("cpu")) == [2] * 3
     monkeypatch.undo()
     assert torch.get_num_threads() == threads_of_a_new_thread() == 2
+
+
+def test_side_by_side_when_the_interpreter_ends():
+    code = """
+    import atexit, torch
+    from skrnd._backend import side_by_side
+    torch.set_num_threads(2)
+    atexit.register(lambda: print(side_by_side([lambda: 1, lambda: 2], torch.device("cpu"))))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[1, 2]\n"
+
+
+def test_many_side_by_side_leave_the_number_of_threads(two_threads):
+    def seen(_):
+        torch.set_num_threads(2)
+        return side_by_side([torch.get_num_threads] * 2, torch.device("cpu"))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(seen, range(100))) == [[1, 1]] * 100
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 2
+
+
+def test_what_fails_stops_the_others(two_threads):
+    stop = threading.Event()
+
+    def fail():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side([fail, lambda: stop.wait(60)], torch.device("cpu"), stop=stop)
+    assert stop.is_set()
 
 
 def test_seeded_block_is_repeatable_and_leaves_the_generator_alone():

@@ -7,12 +7,16 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 
 import numpy as np
 import pytest
+from sklearn.preprocessing import FunctionTransformer
 
 import skrnd._detector
 from skrnd import SVDRNDDetector
+from skrnd._checkpoint import identity_of
+from skrnd.blur import SVDBlur
 
 PARAMS = {"max_epochs": 4, "random_state": 0}
 
@@ -124,6 +128,29 @@ def test_the_checkpoint_of_another_fit_is_refused(params, match, images, left):
     with pytest.raises(ValueError, match=r"differed in .*rows"):
         SVDRNDDetector(checkpoint=left, **PARAMS).fit(images[:50])
     assert left.read_bytes() == before
+
+
+class Factory:
+    """A network as an object that can be called."""
+
+    def __call__(self, input_shape):
+        raise NotImplementedError
+
+
+def test_a_fit_has_the_same_words_in_every_process():
+    def params():
+        return {
+            "blur": [FunctionTransformer(np.negative, kw_args={"where": True}), SVDBlur(3)],
+            "network": partial(Factory(), 3, name=FunctionTransformer(Factory.__call__)),
+            "geometry": Factory(),
+        }
+
+    words = identity_of(params())
+    assert words == identity_of(params())
+    assert not any("0x" in one for one in words.values())
+    assert words["blur"] != identity_of({"blur": [FunctionTransformer(np.abs), SVDBlur(3)]})["blur"]
+    assert identity_of({"blur": SVDBlur(3)}) != identity_of({"blur": SVDBlur(4)})
+    assert identity_of({"network": partial(max, 3)}) != identity_of({"network": partial(max, 4)})
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", "truncated"])

@@ -19,6 +19,7 @@ import torch
 import zarr
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import roc_auc_score
@@ -1058,6 +1059,72 @@ def test_threads_score_as_one_does(served):
     with ThreadPoolExecutor(16) as pool:
         for scores in pool.map(lambda _: detector.score_samples(X), range(64)):
             np.testing.assert_array_equal(scores, expected)
+
+
+class Remembers(torch.nn.Module):
+    """Keeps what it has seen, for itself alone."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(shape[0], 4, 3)
+
+    def forward(self, x):
+        features = self.conv(x)
+        self.features = features.detach()
+        return (features if self.training else self.features).mean((2, 3))
+
+
+def test_a_network_that_remembers_scores_the_same_on_any_number_of_threads(images, two_threads):
+    detector = SVDRNDDetector(network=Remembers, blur=None, max_epochs=1, random_state=0)
+    detector.fit(images)
+    X = np.concatenate([images] * 20)
+    scores = [detector.score_samples(X) for _ in range(5)]
+    torch.set_num_threads(1)
+    for several in scores:
+        np.testing.assert_allclose(several, detector.score_samples(X), rtol=1e-6)
+
+
+def test_a_network_with_dropout_is_trained_from_random_state_alone(images, two_threads):
+    def network(shape):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(192, 8))
+
+    scores = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        detector = SVDRNDDetector(network=network, max_epochs=2, random_state=0).fit(images)
+        assert torch.equal(before, torch.get_rng_state())
+        scores.append(detector.score_samples(images))
+    np.testing.assert_array_equal(*scores)
+
+
+@pytest.mark.parametrize("n_rows", [190, 400])
+def test_the_default_keeps_its_rate_with_few_rows_held_out(n_rows):
+    """The judgements are not compared by the rows that set the threshold."""
+    images, n_alarms, p_values = load_digits().images, [], []
+    for seed in range(12):
+        X = np.random.default_rng(seed).permutation(images)
+        detector = SVDRNDDetector(max_epochs=2, random_state=seed).fit(X[:n_rows])
+        n_alarms.append(np.mean(detector.predict(X[n_rows:]) == -1))
+        p_values.append(detector.p_values(X[n_rows:]))
+    # Three standard errors.
+    limit = 3 * np.sqrt(0.05 * 0.95 / (12 * n_rows / 10))
+    assert np.mean(n_alarms) <= 0.05 + limit
+    assert np.mean(np.concatenate(p_values) <= 0.1) <= 0.1 + 1.4 * limit
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e300])
+@pytest.mark.parametrize("blur", [None, "two-sided"])
+def test_values_beyond_all_bounds_are_refused(factor, blur, images):
+    with pytest.raises(ValueError, match="values so large"):
+        SVDRNDDetector(blur=blur).fit(images.astype(np.float64) * factor)
+
+
+def test_a_training_that_goes_astray_is_an_error(images):
+    detector = SVDRNDDetector(blur=None, max_epochs=1, learning_rate=1e30)
+    with pytest.raises(ValueError, match=r"went astray.*learning_rate=1e\+30"):
+        detector.fit(images)
+    assert not hasattr(detector, "offset_")
 
 
 def test_fits_in_threads_are_those_alone(served):

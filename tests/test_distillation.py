@@ -392,11 +392,19 @@ def test_passes_are_bounded_by_rows_and_values(input_shape, most, one_thread):
     [(1, [(2, 2)]), (3, [(3, 2)]), (4, [(2, 1)] * 2), (63, [(15, 1)] + [(16, 1)] * 3)],
 )
 def test_threads_take_passes_of_their_own(n_rows, passes, two_threads):
-    network = Watched()
+    network, weights = Watched(), nn.Linear(1, 10**7)
     rows = torch.arange(12288.0 * n_rows).reshape(n_rows, 3, 64, 64)
-    said = answer(network, rows, CPU)
+    said = answer(network, rows, CPU, weights)
     assert sorted(network.seen) == passes
     torch.testing.assert_close(said, rows.flatten(1).mean(1, keepdim=True))
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_one_thread_at_a_time_goes_through_a_network_that_remembers(known, two_threads):
+    network = Watched()
+    answer(network, torch.zeros(63, 3, 64, 64), CPU, network if known else None)
+    assert network.seen == [(15, 2) if n == 15 else (16, 2) for n, _ in network.seen]
+    assert len(network.seen) == 4
 
 
 @pytest.mark.parametrize(
@@ -409,8 +417,8 @@ def test_threads_take_passes_of_their_own(n_rows, passes, two_threads):
     ],
 )
 def test_a_small_pass_takes_one_thread(input_shape, n_weights, n_threads, two_threads):
-    network = Watched()
-    answer(network, torch.zeros(1, *input_shape), CPU, n_weights)
+    network, weights = Watched(), nn.Linear(1, n_weights, bias=False)
+    answer(network, torch.zeros(1, *input_shape), CPU, weights)
     assert network.seen == [(2, n_threads)]
     assert torch.get_num_threads() == 2
 

@@ -17,6 +17,7 @@ from skrnd._networks import (
     check_memory,
     check_network,
     fold_norms,
+    is_reentrant,
     outline_networks,
 )
 
@@ -324,3 +325,27 @@ def test_the_memory_of_weights_and_layers_is_counted_right():
         check_memory("auto", (10,), available=n_bytes - 1, **options)
     predictor, _ = outline_networks("auto", (10,), n_targets=1, n_members=1)
     assert _n_activations(predictor, (10,)) == 128 + 128 + 64
+
+
+def test_what_is_reentrant():
+    ours, _ = build_networks(
+        "auto", (1, 8, 8), n_targets=1, n_members=1, generator=torch.Generator()
+    )
+    assert is_reentrant(ours)
+    assert is_reentrant(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
+    hooked = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    hooked[1].register_forward_hook(lambda module, args, out: None)
+    assert not is_reentrant(hooked)
+
+    class Remembers(nn.Module):
+        pass
+
+    assert not is_reentrant(nn.Sequential(Remembers()))
+
+
+def test_networks_that_cannot_be_copied_are_refused():
+    def factory(input_shape):
+        return nn.Sequential(nn.Flatten(), nn.utils.spectral_norm(nn.Linear(4, 3)))
+
+    with pytest.raises(ValueError, match="cannot be copied after training"):
+        build_networks(factory, (1, 2, 2), n_targets=1, n_members=1, generator=torch.Generator())

@@ -1,6 +1,7 @@
 """Saving and loading without pickle."""
 
 import json
+import math
 import os
 import struct
 import sys
@@ -261,6 +262,24 @@ def drop_array(header, arrays):
     del arrays["mean_"]
 
 
+def many_networks(header, arrays):
+    """A small file that speaks of 300 targets with 300 members each."""
+    header["values"] |= {
+        "n_estimators_": 300,
+        "sample_shape_": {"tuple": [8, 8]},
+        "input_shape_": {"tuple": [1, 8, 8]},
+        "n_features_in_": 8,
+    }
+    header["layout"] = IMAGE
+    for name in [name for name in arrays if name.startswith("pairs")]:
+        del arrays[name]
+    for number in range(2000):
+        arrays[f"pairs.0.{number}"] = np.zeros(0, np.float32)
+    arrays[MEAN] = arrays["pairs.0.targets.scale"] = np.ones((300, 0), np.float32)
+    arrays["mean_"] = arrays["scale_"] = np.ones(1)
+    arrays["_units"] = np.ones(1)
+
+
 MEAN = "pairs.0.targets.mean"
 IMAGE = {"sample_shape": [8, 8], "image_shape": [8, 8], "channels_last": False}
 
@@ -302,11 +321,35 @@ IMAGE = {"sample_shape": [8, 8], "image_shape": [8, 8], "channels_last": False}
         set_array(MEAN, lambda array: array[0]),
         set_array(MEAN, lambda array: np.zeros((10**6, 1), np.float32)),
         set_array(MEAN, lambda array: array.astype(np.int64)),
+        set_header("n_pairs", True),
+        set_header("feature_names_in_", ["a"]),
+        set_header("blurs", [{"transformer": "SVDBlur", "params": {"k": "z"}, "fitted": {}}]),
+        set_value("input_shape_", {"tuple": [10**400]}),
+        set_value("sample_shape_", {"tuple": [5, 1]}),
+        set_value("n_features_in_", 9),
+        set_value("n_features_in_", True),
+        set_value("offset_", math.nan),
+        set_value("offset_", math.inf),
+        set_value("loss_curve_", ["low"]),
+        set_array("scale_", lambda array: 0 * array),
+        set_array("_units", lambda array: -array),
+        set_array("calibration_scores_", lambda array: array[:0]),
+        set_array("calibration_scores_", lambda array: array[::-1].copy()),
+        set_array("calibration_scores_", lambda array: array[None]),
+        set_array("pairs.0.targets.scale", lambda array: 0 * array),
+        many_networks,
         drop_array,
     ],
 )
 def test_forged_files_are_refused(change, forged, tmp_path):
     assert_refused(forged(change), tmp_path / "x")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files here")
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileFormatError, match="no regular file"):
+        load(tmp_path / "pipe")
 
 
 def test_a_forged_file_that_changes_nothing_is_loaded(forged, tmp_path):

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from sklearn import config_context
 
-from skrnd._storage import Storage, working_bytes
+from skrnd._storage import Storage, working_bytes, write_whole
 
 
 def test_a_share_of_the_working_memory():
@@ -63,3 +64,12 @@ def test_a_killed_process_leaves_no_file(tmp_path):
 def test_a_full_disk_is_an_error_at_once(folder):
     with pytest.raises(OSError, match=r"No space left|too large|Invalid argument"):
         Storage(0).empty((2**40, 2**18))
+
+
+def test_several_may_write_the_same_file(tmp_path):
+    path = tmp_path / ("x" * 250)
+    contents = [bytes([number]) * 10**5 for number in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda content: write_whole(path, content), contents))
+    assert path.read_bytes() in contents
+    assert list(tmp_path.iterdir()) == [path]

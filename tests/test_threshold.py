@@ -90,3 +90,7 @@ def test_false_discoveries_are_controlled(rng):
         found.append(is_novel[80:].mean())
     assert np.mean(shares) <= 0.2
     assert np.mean(found) > 0.9
+
+
+def test_no_number_of_rows_keeps_a_rate_next_to_nothing():
+    assert fewest_rows(5e-324) > 10**299

@@ -11,6 +11,7 @@ import scipy.sparse
 import torch
 import zarr
 
+from skrnd import SVDRNDDetector
 from skrnd._validation import (
     inlier_rows,
     is_unread,
@@ -196,3 +197,9 @@ def test_y_of_another_length_is_refused(y):
 def test_y_without_a_normal_row_is_refused():
     with pytest.raises(ValueError, match="no normal row"):
         inlier_rows([-1, -1], 2)
+
+
+@pytest.mark.parametrize("dtype", ["datetime64[s]", "timedelta64[s]"])
+def test_dates_and_times_are_refused(dtype):
+    with pytest.raises(TypeError, match="dates or times"):
+        SVDRNDDetector().fit(np.zeros((20, 5), dtype))

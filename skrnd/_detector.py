@@ -69,8 +69,6 @@ _ROWS_SEEN = 18_000
 # Training images from which on n_estimators="auto" averages two pairs of networks;
 # there a second pair buys more than further epochs.
 _MANY_ROWS = 8_000
-# Training rows by which several judgements are compared, at most.
-_UNIT_ROWS = 1_000
 # Values of the rows that are read, standardised and scored at once.
 _BLOCK_VALUES = 2**22
 # Standard deviations from the mean beyond which all values are equally novel;
@@ -200,7 +198,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Threshold: ``decision_function(X) = score_samples(X) - offset_``.
     calibration_scores_ : ndarray of shape (m,) or None
         Scores of the normal rows that set the threshold, in rising order: those held
-        out, or given to :meth:`calibrate`. None if `contamination` is a number.
+        out, or two thirds of them where there are several judgements (see the notes),
+        or those given to :meth:`calibrate`. None if `contamination` is a number.
     k_ : int, float, list or None
         Strength of the blurs, in the form of `k`; a list if several blurs have
         one, and None if none has.
@@ -253,9 +252,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     A row that looks like a copy is given away by its contrast even where its
     target is easy to mimic; one that looks like nothing seen before by its error.
     Where there are several such judgements, by error and contrast and by the two
-    predictors of "two-sided", each is divided by the level that one in twenty of the
-    training rows exceeds (up to 1,000 of these; with `contamination` as a number, that
-    share), and the largest counts. :meth:`score_samples` is minus that.
+    predictors of "two-sided", each is divided by the level at which it would raise
+    the alarm alone, and the largest counts. :meth:`score_samples` is minus that. A third
+    of the rows held out tells these levels, and the others set the threshold.
 
     ``k="auto"`` looks at how sharp each normal image is, by the mean squared
     difference of neighbouring pixels, and at how simple, by the entropy of its
@@ -541,7 +540,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         conclude = partial(
             SVDRNDDetector._conclude,
             trainings=trainings,
-            trained=originals,
             held=held,
             ranks=ranks,
             earlier=Curves(self.loss_curve_, self.validation_loss_curve_ or [])
@@ -644,7 +642,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         curves: Curves,
         *,
         trainings: list[Training],
-        trained: torch.Tensor,
         held: torch.Tensor,
         ranks: Ranks,
         earlier: Curves,
@@ -654,22 +651,14 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self.validation_loss_curve_ = [*earlier.held_out, *curves.held_out] or None
         contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(trainings) > 1)
         self._pairs = [training.pair(all_judge=contrast) for training in trainings]
-        # Here and there among them, for rows of a kind often lie together.
-        sample = trained[:: math.ceil(len(trained) / _UNIT_ROWS)]
-        of_sample, novelties = (
-            np.concatenate(ranks.gather(self._novelties(rows.split(self._block_rows()))))
-            for rows in (sample, held)
-        )
-        if not np.isfinite(of_sample).all() or not np.isfinite(novelties).all():
+        novelties = np.concatenate(ranks.gather(self._novelties(held.split(self._block_rows()))))
+        if not np.isfinite(novelties).all():
             raise ValueError(
                 f"The training went astray: its loss was {curves.loss[-1]} at last, and its errors "
                 f"are not finite. learning_rate={self.learning_rate} may be too large, or X held "
                 "values that are not finite while it was read."
             )
-        # Several judgements are compared by what each of them alone would call novel. Not by
-        # the rows for the threshold: new ones would no longer be as likely to pass it.
-        self._units = np.ones(1) if novelties.shape[1] == 1 else self._alarm_levels(of_sample)
-        self._set_threshold(self._scores(novelties))
+        self._set_threshold(novelties)
 
     def _split(
         self, normal: np.ndarray, random_state: np.random.RandomState, ranks: Ranks
@@ -906,8 +895,18 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         """A row is as novel as the most surprised judgement finds it."""
         return -(novelties / self._units).max(axis=1)
 
-    def _set_threshold(self, scores: np.ndarray) -> None:
-        """Set where alarms begin, by the scores of the rows for that."""
+    def _set_threshold(self, novelties: np.ndarray) -> None:
+        """Units of the judgements, and where alarms begin, by the rows for the threshold."""
+        self._units = np.ones(1)
+        if novelties.shape[1] > 1:
+            # Several judgements are compared by what each of them alone would call novel, on
+            # rows of their own: new ones are as likely to pass a threshold as those that set
+            # it only if all have been treated alike.
+            compared = novelties
+            if self.contamination == "auto" and len(novelties) > 1:
+                compared, novelties = novelties[::3], np.delete(novelties, np.s_[::3], axis=0)
+            self._units = self._alarm_levels(compared)
+        scores = self._scores(novelties)
         self.offset_ = self._threshold(scores)
         self.calibration_scores_ = None
         if self.contamination != "auto":

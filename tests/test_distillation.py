@@ -14,6 +14,7 @@ from skrnd._distillation import (
     DistilledPair,
     StandardisedTargets,
     Training,
+    _n_passes,
     answer,
     load_pair,
     run_epoch,
@@ -388,6 +389,16 @@ def test_passes_are_bounded_by_rows_and_values(input_shape, most, one_thread):
 
 
 @pytest.mark.parametrize(
+    ("input_shape", "most"),
+    [((5,), 256), ((1, 4, 4), 256), ((3, 64, 64), 85), ((3, 10**4, 10**4), 2)],
+)
+def test_passes_of_an_accelerator_are_larger(input_shape, most):
+    there = torch.device("cuda")
+    assert _n_passes((most, *input_shape), there) == 1
+    assert _n_passes((4 * most, *input_shape), there) == 4
+
+
+@pytest.mark.parametrize(
     ("n_rows", "passes"),
     [(1, [(2, 2)]), (3, [(3, 2)]), (4, [(2, 1)] * 2), (63, [(15, 1)] + [(16, 1)] * 3)],
 )
@@ -403,8 +414,7 @@ def test_threads_take_passes_of_their_own(n_rows, passes, two_threads):
 def test_one_thread_at_a_time_goes_through_a_network_that_remembers(known, two_threads):
     network = Watched()
     answer(network, torch.zeros(63, 3, 64, 64), CPU, network if known else None)
-    assert network.seen == [(15, 2) if n == 15 else (16, 2) for n, _ in network.seen]
-    assert len(network.seen) == 4
+    assert sorted(network.seen) == [(15, 2)] + [(16, 2)] * 3
 
 
 @pytest.mark.parametrize(

@@ -490,12 +490,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             self.n_estimators_ = self._resolve_n_estimators(n_train)
             self._architecture = self.network
         check_network(self._architecture, self.input_shape_)
+        available = total_memory(device)
         check_memory(
             self._architecture,
             self.input_shape_,
             n_members=self.n_estimators_,
             batch_size=min(self.batch_size, n_train),
-            available=total_memory(device),
+            available=available,
         )
         if not goes_on:
             self._learn_scale(X, train, ranks)
@@ -530,6 +531,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 precision=precision,
                 max_epochs=max_epochs,
                 generator=generator,
+                available=available,
                 ranks=ranks,
                 # Weights do not tell what a function builds from what it built before.
                 memory=resolve_memory(None) if callable(self._architecture) else memory,
@@ -721,6 +723,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         *,
         max_epochs: int,
         generator: torch.Generator,
+        available: int | None,
         **options: Any,
     ) -> Training:
         """Draw a predictor, and a target for each of the copies, or go on with those of a pair."""
@@ -735,6 +738,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 n_targets=len(copies),
                 n_members=self.n_estimators_,
                 generator=own,
+                available=available,
             )
             learning_rate = self.learning_rate
         else:

@@ -13,6 +13,7 @@ from copy import deepcopy
 from typing import Any, cast
 
 import torch
+from sklearn.utils import gen_batches
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
@@ -313,7 +314,7 @@ def check_memory(
     ----------
     available : int or None
         Bytes of all the memory there is, None if that is not known. Of networks that a
-        callable returns nothing is known either.
+        callable returns nothing is known before `build_networks` has called it.
 
     Raises
     ------
@@ -323,14 +324,7 @@ def check_memory(
     if callable(network) or available is None:
         return
     predictor, targets = outline_networks(network, input_shape, n_targets=1, n_members=1)
-    n_trained, n_frozen = count_weights(predictor), count_weights(targets)
-    # Adam keeps a gradient and two moments of each weight.
-    n_bytes = 4 * n_members * (4 * n_trained + n_frozen)
-    if n_bytes > available:
-        raise ValueError(
-            f"n_estimators={n_members} networks take about {n_bytes / 1e9:,.0f} GB to train, and "
-            f"there are {available / 1e9:,.0f} GB in all; average fewer."
-        )
+    _check_weights(count_weights(predictor), count_weights(targets), n_members, available)
     n_bytes = 4 * n_members * min(batch_size, 10**9) * _n_activations(predictor, input_shape)
     if n_bytes > available:
         size = " x ".join(map(str, input_shape))
@@ -338,6 +332,16 @@ def check_memory(
             f"batch_size={batch_size} rows of {size} values take about {n_bytes / 1e9:,.0f} GB to "
             f"train on, and there are {available / 1e9:,.0f} GB in all; make batch_size or the "
             "images smaller."
+        )
+
+
+def _check_weights(n_trained: int, n_frozen: int, n_members: int, available: int) -> None:
+    # Adam keeps a gradient and two moments of each weight.
+    n_bytes = 4 * n_members * (4 * n_trained + n_frozen)
+    if n_bytes > available:
+        raise ValueError(
+            f"n_estimators={n_members} networks take about {n_bytes / 1e9:,.0f} GB to train, and "
+            f"there are {available / 1e9:,.0f} GB in all; average fewer."
         )
 
 
@@ -359,6 +363,7 @@ def build_networks(
     n_targets: int,
     n_members: int,
     generator: torch.Generator,
+    available: int | None = None,
 ) -> tuple[nn.Module, Targets]:
     """Build a predictor and its targets, with random weights from `generator` alone.
 
@@ -374,6 +379,8 @@ def build_networks(
         Members of the ensemble that the predictor and each target are.
     generator : torch.Generator
         On the CPU, so that every device starts from the same weights.
+    available : int or None, default=None
+        Bytes that what a callable returns may take, as in `check_memory`.
 
     Returns
     -------
@@ -384,16 +391,20 @@ def build_networks(
     ------
     ValueError
         If the modules that a callable returns share weights, do not take the
-        input or disagree on their outputs.
+        input, disagree on their outputs or take more than is available.
     TypeError
         If a callable does not return a module.
     """
     if not callable(network):
         return _build_known(network, input_shape, n_targets, n_members, generator)
-    predictor, *targets = (
-        Ensemble([_call_factory(network, input_shape, generator) for _ in range(n_members)])
-        for _ in range(1 + n_targets)
-    )
+    first = _call_factory(network, input_shape, generator)
+    if available is not None:
+        n_weights = count_weights(first)
+        _check_weights(n_weights, n_targets * n_weights, n_members, available)
+    n_others = (1 + n_targets) * n_members - 1
+    others = [_call_factory(network, input_shape, generator) for _ in range(n_others)]
+    members = [first, *others]
+    predictor, *targets = (Ensemble(members[own]) for own in gen_batches(len(members), n_members))
     _check_supplied(predictor, targets, input_shape)
     return predictor, independent(targets)
 

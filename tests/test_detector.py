@@ -1215,6 +1215,13 @@ def nan_at(*shape):
         ),
         ({"k": 10**6}, ones(20, 8, 8), None, ValueError, "k=1000000 is out of range"),
         ({"n_estimators": 10**7}, ones(20, 8, 8), None, ValueError, "networks take about .* GB"),
+        (
+            {"network": flat_network, "n_estimators": 10**8},
+            ones(20, 8, 8),
+            None,
+            ValueError,
+            "networks take about .* GB",
+        ),
         ({"device": "tpu"}, ones(20, 8, 8), None, ValueError, "device='tpu' cannot be used"),
         ({"precision": "int8"}, ones(20, 8, 8), None, ValueError, "'precision' parameter"),
         ({"network": "vgg"}, ones(20, 8, 8), None, ValueError, "'network' parameter"),

@@ -309,6 +309,34 @@ def test_what_has_no_room_is_refused_before_it_is_made(network, input_shape, opt
     check_memory(lambda input_shape: None, input_shape, **defaults | options)
 
 
+def test_supplied_networks_that_have_no_room_are_refused_after_the_first():
+    """A layer of 9 x 10 weights, four times as predictor and once as each of two targets."""
+    calls = []
+
+    def factory(input_shape):
+        calls.append(input_shape)
+        return linear(input_shape)
+
+    def built(n_members, available):
+        return build_networks(
+            factory,
+            (1, 2, 4),
+            n_targets=2,
+            n_members=n_members,
+            generator=torch.Generator(),
+            available=available,
+        )
+
+    with pytest.raises(ValueError, match="n_estimators=1000000 networks take about 2 GB"):
+        built(10**6, 10**9)
+    n_bytes = 4 * 3 * 6 * 90
+    with pytest.raises(ValueError, match="n_estimators=3"):
+        built(3, n_bytes - 1)
+    assert len(calls) == 2
+    built(3, n_bytes)
+    assert len(calls) == 2 + 9
+
+
 @pytest.mark.parametrize("input_shape", [(5,), (1, 8, 8), (3, 32, 32), (3, 256, 256), (100_000,)])
 def test_what_is_usual_has_room(input_shape):
     check_memory("auto", input_shape, n_members=2, batch_size=32, available=24 * 10**9)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -82,8 +83,41 @@ def total_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     if device.type == "cpu" and hasattr(os, "sysconf"):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return min([n_bytes, *_limits_of_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
     return None
+
+
+def _limits_of_groups(membership: Path, root: Path) -> Iterator[int]:
+    """Bytes that Linux's control groups, as those of containers, leave to this process.
+
+    Parameters
+    ----------
+    membership : Path
+        Names the group of the process, in a line such as "0::/docker/one".
+    root : Path
+        Where the groups are found, each in the folder of the one that it belongs to.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        # Version 2 has one hierarchy, version 1 one for memory.
+        if controllers not in ("", "memory"):
+            continue
+        base = root / controllers
+        group = base / path.lstrip("/")
+        file = "memory.limit_in_bytes" if controllers else "memory.max"
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(base):
+                break
+            try:
+                yield int((folder / file).read_text())
+            # There is no such file, or no limit in it.
+            except (OSError, ValueError):
+                continue
 
 
 def side_by_side(

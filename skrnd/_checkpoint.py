@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import io
 import os
-import pickle
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from numbers import Integral
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
 import torch
 
 from ._distillation import Curves, Training
+from ._distributed import Ranks
 from ._storage import write_whole
 
 # Parameters that change nothing about what is learned.
-_INDIFFERENT = {"checkpoint", "device", "memory", "random_state", "verbose"}
+_INDIFFERENT = {"checkpoint", "device", "memory", "verbose"}
 
 
 class Checkpoint:
@@ -29,8 +33,9 @@ class Checkpoint:
     ----------
     path : str or path-like, or None
         None keeps nothing.
-    is_writer : bool
-        Whether this process writes the file; of several that fit together one does.
+    ranks : Ranks
+        The processes that fit together. The first alone reads and writes the file, and
+        tells the others what was in it.
 
     Attributes
     ----------
@@ -43,22 +48,23 @@ class Checkpoint:
         If there is a file that is no checkpoint, or no folder for it.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, *, is_writer: bool) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None, ranks: Ranks) -> None:
         self._path = None if path is None else Path(path)
-        self._is_writer = is_writer
+        self._is_writer = ranks.own == 0
         self._identity: dict[str, str] = {}
         self._beginning: tuple[Any, ...] = ()
         self.state: dict[str, Any] | None = None
-        if self._path is not None and not self._path.parent.is_dir():
-            raise ValueError(f"checkpoint={str(path)!r} is in a folder that does not exist.")
-        if self._path is not None and self._path.exists():
-            try:
-                self.state = torch.load(self._path, map_location="cpu", weights_only=True)
-                self.state["identity"]
-            except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-                raise ValueError(
-                    f"checkpoint={str(path)!r} is a file that holds no checkpoint: {error}"
-                ) from error
+        if self._path is None:
+            return
+        error = None
+        try:
+            self.state = _read(self._path) if self._is_writer else None
+        except ValueError as refusal:
+            error = refusal
+        # An error of one process would leave the others waiting.
+        self.state, error = ranks.gather((self.state, error))[0]
+        if error is not None:
+            raise error
 
     def belongs_to(self, identity: dict[str, str]) -> None:
         """Say which fit this is of.
@@ -108,8 +114,9 @@ class Checkpoint:
         }
         content = io.BytesIO()
         torch.save(state, content)
+        saved = content.getvalue()
         try:
-            write_whole(self._path, content.getvalue())
+            write_whole(self._path, _digest(saved) + saved)
         except OSError as error:
             warnings.warn(
                 f"checkpoint={str(self._path)!r} could not be written: {error}. The fit goes on, "
@@ -120,13 +127,49 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove the file of a fit that has come to its end."""
-        if self._path is not None and self._is_writer:
-            self._path.unlink(missing_ok=True)
+        if self._path is None or not self._is_writer or not self._path.exists():
+            return
+        try:
+            self._path.unlink()
+        except OSError as error:
+            warnings.warn(
+                f"checkpoint={str(self._path)!r} could not be removed: {error}. The fit is "
+                "complete; remove the file, or the next fit goes on from it.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What is in the file; None if there is none."""
+    if not path.parent.is_dir():
+        raise ValueError(f"checkpoint={str(path)!r} is in a folder that does not exist.")
+    if not path.exists():
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"checkpoint={str(path)!r} cannot be read: {error}") from error
+    n_bytes = len(_digest(b""))
+    if content[:n_bytes] != _digest(content[n_bytes:]):
+        raise ValueError(
+            f"checkpoint={str(path)!r} is a file that holds no checkpoint, or not all of it."
+        )
+    saved = io.BytesIO(content[n_bytes:])
+    state: dict[str, Any] = torch.load(saved, map_location="cpu", weights_only=True)
+    return state
 
 
 def identity_of(params: dict[str, Any], **data: Any) -> dict[str, str]:
     """What sets one fit apart from others, in words that do not change between processes."""
     named = {name: value for name, value in params.items() if name not in _INDIFFERENT}
+    # A generator, or none, begins where that of the interrupted fit did.
+    if not isinstance(named.get("random_state"), Integral):
+        named["random_state"] = None
     return {name: _in_words(value) for name, value in {**named, **data}.items()}
 
 
@@ -141,6 +184,17 @@ def _in_words(value: Any) -> str:
         return f"{{{', '.join(pairs)}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_in_words, value))}]"
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(_in_words, value)))}}}"
+    if isinstance(value, FunctionType):
+        # Not the functions it encloses, of which it may be one itself.
+        enclosed = inspect.getclosurevars(value).nonlocals.values()
+        values = [one for one in enclosed if not isinstance(one, FunctionType)]
+        inner = [value.__code__, value.__defaults__, value.__kwdefaults__, values]
+        return f"{value.__module__}.{value.__qualname__} {_in_words(inner)}"
+    if isinstance(value, CodeType):
+        # Not the lines it stands in.
+        return _in_words([value.co_code.hex(), value.co_names, value.co_consts])
     name = getattr(value, "__qualname__", None)
     if name is not None:
         return f"{value.__module__}.{name}"

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.utils import gen_batches
 
 from ._storage import working_bytes
-from ._strength import choose_strength, sample_size
+from ._strength import choose_strength
 from .base import BaseImageTransformer
 from .blur import (
     DCTBlur,
@@ -68,7 +68,7 @@ def make_blurs(
     blur: Any,
     geometry: Any,
     images: np.ndarray,
-    held_out: np.ndarray,
+    sample: np.ndarray,
     memory: Memory,
 ) -> tuple[list[Any], list[list[int]], Any]:
     """Turn the parameters of the detector into one transformer for each copy.
@@ -84,7 +84,7 @@ def make_blurs(
         As the detector was given them.
     images : ndarray of shape (n, C, H, W)
         Standardised training images.
-    held_out : ndarray of shape (m, C, H, W)
+    sample : ndarray of shape (m, C, H, W)
         Normal images by which strengths that are not given are chosen.
     memory : joblib.Memory
         Keeps what other choices can use.
@@ -108,7 +108,7 @@ def make_blurs(
     named = _as_list(blur)
     if None in named:
         raise ValueError(f"blur={blur!r} lists None; the unblurred images are always trained on.")
-    sample = Images(held_out[: sample_size(held_out.shape[1:])], memory)
+    seen = Images(sample, memory)
     first: list[Any] = []
     second: list[Any] = []
     used: list[Any] = []
@@ -117,10 +117,10 @@ def make_blurs(
         if isinstance(one, str):
             kind = _named_blur(one)
             if is_auto:
-                strengths = [_chosen(kind, sample)]
+                strengths = [_chosen(kind, seen)]
             first += [kind.make(strength) for strength in strengths]
             if one == "two-sided":
-                sharpened = SVDSharpen(_chosen(_SHARPENED, sample))
+                sharpened = SVDSharpen(_chosen(_SHARPENED, seen))
                 second += [*map(SVDSoften, strengths), sharpened]
         # k is the strength of blurs; their opposite keeps its own.
         elif not is_auto and "k" in _params(one) and not isinstance(one, SVDSharpen):

@@ -44,7 +44,7 @@ from ._documentation import DocumentationLinkMixin
 from ._logging import logger, verbosity
 from ._networks import NetworkFactory, Targets, build_networks, check_memory, check_network
 from ._storage import Storage, working_bytes
-from ._strength import MAX_IMAGES
+from ._strength import sample_size
 from ._threshold import (
     CalibrationWarning,
     conformal_p_values,
@@ -469,7 +469,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             else check_random_state(self.random_state)
         )
         ranks = Ranks()
-        checkpoint = Checkpoint(self.checkpoint, is_writer=ranks.own == 0)
+        checkpoint = Checkpoint(self.checkpoint, ranks)
         checkpoint.begin(random_state)
         if ranks.size > 1:
             (seed, *_) = ranks.gather(random_state.randint(np.iinfo(np.int32).max))
@@ -482,11 +482,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         plain = layout is None and self.precision == "auto"
         precision = resolve_precision("float32" if plain else self.precision, device)
 
-        train, held_out, judged = self._split(normal, random_state, ranks)
-        n_train = len(train) * ranks.size
         if not goes_on:
             self._layout = layout
             self.input_shape_ = self.sample_shape_ if layout is None else layout.chw
+        train, held_out, sample = self._split(normal, random_state, ranks)
+        n_train = len(train) * ranks.size
+        if not goes_on:
             self.n_estimators_ = self._resolve_n_estimators(n_train)
             self._architecture = self.network
         check_network(self._architecture, self.input_shape_)
@@ -501,25 +502,24 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         if not goes_on:
             self._learn_scale(X, train, ranks)
         max_epochs = self._resolve_max_epochs(max_epochs, n_train)
-        if self.checkpoint is not None:
-            begins = self.__getstate__()["_pairs"] if goes_on else None
-            identity = identity_of(
-                self.get_params(deep=False),
-                sample_shape=self.sample_shape_,
-                rows=(len(train), len(held_out)),
-                mean=self.mean_.tolist(),
-                scale=self.scale_.tolist(),
-                arithmetic=precision,
-                goes_on=(max_epochs, joblib.hash(begins)) if goes_on else None,
-            )
-            checkpoint.belongs_to(identity)
         storage = Storage(working_bytes(1 / 2))
         memory = resolve_memory(self.memory)
         # X is read before the training alone: what becomes of it meanwhile changes nothing.
         originals = self._stored(X, train, storage)
         is_same = np.array_equal(train, held_out)
         held = originals if is_same else self._stored(X, held_out, storage)
-        groups = self._groups() if goes_on else self._choose_blurs(X, judged, originals, memory)
+        if self.checkpoint is not None:
+            begins = self.__getstate__()["_pairs"] if goes_on else None
+            identity = identity_of(
+                self.get_params(deep=False),
+                X=ranks.gather([joblib.hash(rows.numpy()) for rows in (originals, held)]),
+                mean=self.mean_.tolist(),
+                scale=self.scale_.tolist(),
+                arithmetic=precision,
+                goes_on=(max_epochs, joblib.hash(begins)) if goes_on else None,
+            )
+            checkpoint.belongs_to(identity)
+        groups = self._groups() if goes_on else self._choose_blurs(X, sample, originals, memory)
         copies = [originals, *(storage.empty(originals.shape) for _ in self.blurs_)]
         make_copies(self.blurs_, originals.numpy(), [copy.numpy() for copy in copies[1:]], memory)
         trainings = [
@@ -672,30 +672,40 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         train = held_out = normal
         if self.contamination == "auto":
             train, held_out = train_test_split(
-                normal, test_size=self.validation_fraction, random_state=random_state
+                normal, test_size=float(self.validation_fraction), random_state=random_state
             )
         if min(len(train), len(held_out)) < ranks.size:
             raise ValueError(
                 f"n_samples = {len(normal)} normal rows are too few for {ranks.size} processes, "
                 "each of which needs one to train on and one to set the threshold."
             )
-        judged = random_state.permutation(held_out)[:MAX_IMAGES]
+        sample = random_state.permutation(held_out)
+        if self._layout is not None:
+            sample = sample[: sample_size(self.input_shape_)]
         own = np.sort(held_out)[ranks.own :: ranks.size]
-        return ranks.share(np.sort(train)), own, np.sort(judged)
+        return ranks.share(np.sort(train)), own, np.sort(sample)
 
     def _choose_blurs(
-        self, X: Any, judged: np.ndarray, originals: torch.Tensor, memory: Memory
+        self, X: Any, sample: np.ndarray, originals: torch.Tensor, memory: Memory
     ) -> list[list[int]]:
         """Set `blurs_` and `k_`; which copies each predictor learns from."""
         # Plain rows have nothing to blur.
         self.blurs_: list[Any] = []
         self.k_: Any = None
         groups: list[list[int]] = [[]]
+        if self._layout is None and not (isinstance(self.k, str) and self.geometry is None):
+            warnings.warn(
+                f"X has plain rows of {self.input_shape_[0]} features, of which no copies are "
+                f"made: k={self.k!r} and geometry={self.geometry!r} have no effect. If they are "
+                "images, say so with image_shape.",
+                UserWarning,
+                stacklevel=5,
+            )
         if self._layout is not None:
-            sample = torch.empty(len(judged), *self.input_shape_)
-            self._standardise(X, judged, out=sample)
+            images = torch.empty(len(sample), *self.input_shape_)
+            self._standardise(X, sample, out=images)
             self.blurs_, groups, self.k_ = make_blurs(
-                self.k, self.blur, self.geometry, originals.numpy(), sample.numpy(), memory
+                self.k, self.blur, self.geometry, originals.numpy(), images.numpy(), memory
             )
         return groups
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, islice, takewhile
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -214,7 +213,8 @@ class Training:
         self._generator = generator
         self._n_rows = sum(map(len, copies))
         own_batch_size = max(2, batch_size // ranks.size)
-        self.n_steps = math.ceil(self._n_rows / own_batch_size)
+        # Of two rows at least: one alone has no variance for batch normalisation.
+        self.n_steps = max(1, min(math.ceil(self._n_rows / own_batch_size), self._n_rows // 2))
         self.is_small = _is_small(own_batch_size, copies[0].shape[1:], count_weights(predictor))
         self._n_parts = 1
         self._kept: dict[str, torch.Tensor] | None = None
@@ -228,22 +228,21 @@ class Training:
             pct_start=max(0.1, 1.5 / n_steps),
         )
 
-    def epoch(self) -> Iterator[torch.Tensor]:
-        """Go through all copies once, step by step.
+    def epoch(self) -> Generator[None]:
+        """Go through all copies once; stops after each of the `n_steps`.
 
-        Yields, after each of the `n_steps`, the sum of the losses so far over the
-        number of rows: in the end it is the mean loss per row and output.
+        `loss` is the sum of the losses so far over the number of rows: in the end it
+        is the mean loss per row and output.
         """
         order = torch.randperm(self._n_rows, generator=self._generator)
-        loss = torch.zeros((), dtype=torch.float32, device=self.device)
+        self.loss = torch.zeros((), dtype=torch.float32, device=self.device)
         with self._own_draws():
-            # Batches of nearly equal size: a last one of a single row would
-            # upset batch normalisation.
+            # Of nearly equal size.
             for rows in order.tensor_split(self.n_steps):
-                loss = loss + self._learn(rows) * (len(rows) / self._n_rows)
+                self.loss += self._learn(rows) * (len(rows) / self._n_rows)
                 self._optimiser.step()
                 self._schedule.step()
-                yield loss
+                yield
 
     def _own_draws(self) -> AbstractContextManager[None]:
         """Let a user's networks draw what depends on the generator of this training alone."""
@@ -281,7 +280,7 @@ class Training:
         )
         self._optimiser.zero_grad()
         total = torch.zeros((), dtype=torch.float32, device=self.device)
-        for part in rows.tensor_split(self._n_parts):
+        for part in rows.tensor_split(max(1, min(self._n_parts, len(rows) // 2))):
             inputs, wanted = self._batch(part)
             with autocast:
                 predicted = self._synchronised(inputs)
@@ -360,27 +359,32 @@ def run_epoch(trainings: Sequence[Training]) -> float:
     threads, unless it is small. A user's networks run one after the other.
     """
     device, ranks = trainings[0].device, trainings[0].ranks
-    epochs = [training.epoch() for training in trainings]
     small = all(training.is_small for training in trainings)
     supplied = any(training.supplied for training in trainings)
     # None is to the end.
     shortest = min(training.n_steps for training in trainings)
     n_together = None if small or supplied else shortest
     stop = threading.Event()
-    parts: list[Callable[[], deque[torch.Tensor]]] = [
-        partial(deque, takewhile(lambda _: not stop.is_set(), islice(epoch, n_together)), maxlen=1)
-        for epoch in epochs
-    ]
-    # Processes meet in one order.
-    if supplied or ranks.size > 1:
-        together = [part() for part in parts]
-    else:
-        together = side_by_side(parts, device, small=small, stop=stop)
-    losses = [
-        deque(chain(own, epoch), maxlen=1)[0].item()
-        for own, epoch in zip(together, epochs, strict=True)
-    ]
-    return float(np.mean(ranks.gather(losses)))
+    with ExitStack() as closed_at_last:
+        # What an interrupted epoch holds must not outlive it.
+        epochs = [closed_at_last.enter_context(closing(one.epoch())) for one in trainings]
+        parts = [partial(_advance, epoch, n_together, stop) for epoch in epochs]
+        # Processes meet in one order.
+        if supplied or ranks.size > 1:
+            for part in parts:
+                part()
+        else:
+            side_by_side(parts, device, small=small, stop=stop)
+        for epoch in epochs:
+            _advance(epoch, None, stop)
+    return float(np.mean(ranks.gather([training.loss.item() for training in trainings])))
+
+
+def _advance(epoch: Iterator[None], n_steps: int | None, stop: threading.Event) -> None:
+    """Go on with an epoch for some steps, or to its end."""
+    for _ in islice(epoch, n_steps):
+        if stop.is_set():
+            return
 
 
 def held_out_loss(trainings: Sequence[Training], held: torch.Tensor) -> float:

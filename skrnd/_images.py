@@ -96,10 +96,14 @@ def find_layout(
                 "image_shape must be (height, width), (channels, height, width) or "
                 f"(height, width, channels), all positive integers; got {shape}."
             )
+        # Whole numbers of numpy are no JSON, nor sizes to torch.
+        shape = tuple(map(int, shape))
         is_flat = len(sample_shape) == 1
         if (math.prod(shape) != sample_shape[0]) if is_flat else (shape != sample_shape):
+            has = f"{sample_shape[0]} values" if is_flat else f"shape {sample_shape}"
             raise ValueError(
-                f"image_shape={shape} does not fit X, whose rows have shape {sample_shape}."
+                f"image_shape={shape}, of {math.prod(shape)} values, does not fit X, whose rows "
+                f"have {has}."
             )
     channels_last = len(shape) == 3 and _channels_are_last(shape, channel_axis)
     return ImageLayout(sample_shape, shape, channels_last)

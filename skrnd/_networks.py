@@ -13,7 +13,6 @@ from copy import deepcopy
 from typing import Any, cast
 
 import torch
-from sklearn.utils import gen_batches
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
@@ -325,7 +324,7 @@ def check_memory(
         return
     predictor, targets = outline_networks(network, input_shape, n_targets=1, n_members=1)
     _check_weights(count_weights(predictor), count_weights(targets), n_members, available)
-    n_bytes = 4 * n_members * min(batch_size, 10**9) * _n_activations(predictor, input_shape)
+    n_bytes = 4 * n_members * batch_size * _n_activations(predictor, input_shape)
     if n_bytes > available:
         size = " x ".join(map(str, input_shape))
         raise ValueError(
@@ -404,7 +403,9 @@ def build_networks(
     n_others = (1 + n_targets) * n_members - 1
     others = [_call_factory(network, input_shape, generator) for _ in range(n_others)]
     members = [first, *others]
-    predictor, *targets = (Ensemble(members[own]) for own in gen_batches(len(members), n_members))
+    predictor, *targets = (
+        Ensemble(members[i : i + n_members]) for i in range(0, len(members), n_members)
+    )
     _check_supplied(predictor, targets, input_shape)
     return predictor, independent(targets)
 
@@ -487,11 +488,16 @@ def _call_factory(
         raise TypeError(
             f"network must return a torch.nn.Module, got {type(module).__name__} from {factory!r}."
         )
+    if any(isinstance(weight, nn.UninitializedParameter) for weight in module.parameters()):
+        raise ValueError(
+            "The module that network returned has lazy layers, whose weights are not there yet; "
+            "make layers for input_shape, with which network is called."
+        )
     return module.to("cpu", torch.float32)
 
 
 def _check_supplied(
-    predictor: nn.Module, targets: Sequence[nn.Module], input_shape: tuple[int, ...]
+    predictor: Ensemble, targets: Sequence[Ensemble], input_shape: tuple[int, ...]
 ) -> None:
     """Refuse modules of a user's factory that cannot be distilled."""
     weights = [list(module.parameters()) for module in (predictor, *targets)]
@@ -505,9 +511,11 @@ def _check_supplied(
                     "target finds nothing novel."
                 )
     widths = set()
+    inputs = torch.zeros(2, *input_shape, dtype=torch.float32)
     for module in (predictor, *targets):
+        _check_state(module)
         try:
-            output = module.eval()(torch.zeros(2, *input_shape, dtype=torch.float32))
+            outputs = [member(inputs) for member in module.eval().members]
         except RuntimeError as error:
             raise ValueError(
                 f"The module that network returned does not take inputs of shape "
@@ -521,11 +529,32 @@ def _check_supplied(
                 "torch.nn.utils.weight_norm does (torch.nn.utils.parametrizations.weight_norm "
                 f"does not), and cannot be copied after training: {error}"
             ) from error
-        if output.ndim != 2 or len(output) != 2:
-            raise ValueError(
-                "The module that network returns must map (n, ...) to (n, n_outputs); it made "
-                f"{tuple(output.shape)} of {(2, *input_shape)}."
+        for output in outputs:
+            made = (
+                tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
             )
-        widths.add(output.shape[1])
+            if not isinstance(output, torch.Tensor) or output.ndim != 2 or len(output) != 2:
+                raise ValueError(
+                    "The module that network returns must map (n, ...) to (n, n_outputs); it made "
+                    f"{made} of {(2, *input_shape)}."
+                )
+        widths.add(sum(output.shape[1] for output in outputs))
     if len(widths) > 1:
         raise ValueError(f"network returned modules with unequal outputs: {sorted(widths)}.")
+
+
+def _check_state(module: nn.Module) -> None:
+    """Refuse what would not come along with the weights to a file or another process."""
+    state = module.state_dict()
+    lost = [name for name, _ in module.named_buffers() if name not in state]
+    if lost:
+        raise ValueError(
+            "The module that network returned has buffers that are not saved, "
+            f"{', '.join(lost)}; register them with persistent=True."
+        )
+    odd = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
+    if odd:
+        raise ValueError(
+            f"The module that network returned keeps in its state what is no tensor: "
+            f"{', '.join(odd)}."
+        )

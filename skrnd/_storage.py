@@ -48,7 +48,15 @@ class Storage:
             self._left -= n_bytes
             return torch.empty(*shape, dtype=torch.float32)
         with tempfile.TemporaryFile(prefix="skrnd-") as file:
-            _reserve(file.fileno(), n_bytes)
+            try:
+                _reserve(file.fileno(), n_bytes)
+            except OSError as error:
+                raise OSError(
+                    error.errno,
+                    f"{error.strerror}: a file of {n_bytes / 1e9:.1f} GB beyond working_memory; "
+                    "TMPDIR sets another folder",
+                    tempfile.gettempdir(),
+                ) from error
             return torch.from_numpy(np.memmap(file, np.float32, mode="r+", shape=tuple(shape)))
 
 
@@ -76,5 +84,9 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
+    except OSError as error:
+        # Nobody asked for the part.
+        error.filename, error.filename2 = str(path), None
+        raise
     finally:
         part.unlink(missing_ok=True)

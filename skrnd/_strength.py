@@ -11,13 +11,13 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 # The sample of images that the choice looks at: most images, most values.
-MAX_IMAGES = 256
+_MAX_IMAGES = 256
 _MAX_VALUES = 2**20
 
 
 def sample_size(image_shape: Sequence[int]) -> int:
     """How many images of a shape (C, H, W) the choice looks at."""
-    return min(MAX_IMAGES, max(16, _MAX_VALUES // math.prod(image_shape)))
+    return min(_MAX_IMAGES, max(16, _MAX_VALUES // math.prod(image_shape)))
 
 
 def log_effective_rank(images: np.ndarray) -> float:

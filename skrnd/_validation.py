@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
@@ -13,7 +14,13 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Options, StrOptions
 from sklearn.utils.validation import check_array, validate_data
-from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    SequentialSampler,
+)
 
 from ._backend import widest_float
 from ._images import ImageLayout, find_layout
@@ -78,11 +85,9 @@ def validate_rows(
     if np.ma.is_masked(X):
         raise ValueError("X is a masked array, and what its mask hides would count; fill it first.")
     if not hasattr(X, "shape"):
-        X = np.asarray(X)
+        X = _array_of(X)
     if isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind in "US":
-        raise ValueError(
-            "X holds strings, not images; skrnd.datasets.load_image_folder reads those in files."
-        )
+        raise _names_files(X[0])
     if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
         raise TypeError(f"X holds dates or times ({X.dtype}), not numbers.")
     if not reset:
@@ -113,6 +118,46 @@ def validate_rows(
     return X, layout
 
 
+def _array_of(X: Any) -> np.ndarray:
+    """An array of what has no shape, such as a list of images; says what it is if there is none.
+
+    Raises
+    ------
+    TypeError
+        If X is a mapping, an iterator or the like.
+    ValueError
+        If X names files, or if its rows differ in shape.
+    """
+    if isinstance(X, Mapping):
+        raise TypeError(
+            f"X is a {type(X).__name__}, not an array; pass what it holds under one of its keys, "
+            f"{', '.join(map(repr, X))}."
+        )
+    first = X[0] if isinstance(X, list | tuple) and X else X
+    if isinstance(first, str | os.PathLike):
+        raise _names_files(first)
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        # numpy's error does not tell the sizes of the images.
+        shapes = sorted({np.asarray(row).shape for row in X})
+        more = ", ..." if len(shapes) > 3 else ""
+        raise ValueError(
+            f"The rows of X differ in shape: {', '.join(map(str, shapes[:3]))}{more}. Images must "
+            "have one size; skrnd.datasets.load_images brings files to it."
+        ) from error
+    if array.ndim == 0 and array.dtype == object:
+        raise TypeError(f"X must be an array, a tensor or a list of rows; got {type(X).__name__}.")
+    return array
+
+
+def _names_files(first: Any) -> ValueError:
+    return ValueError(
+        f"X names files ({str(first)!r}), not images; skrnd.datasets.load_images and "
+        "load_image_folder read pictures."
+    )
+
+
 def _compare_shape(estimator: Any, shape: tuple[int, ...]) -> None:
     """Compare images as a whole: "X has 32 features" would only speak of one axis.
 
@@ -122,11 +167,28 @@ def _compare_shape(estimator: Any, shape: tuple[int, ...]) -> None:
     if fitted is None or len(shape) < 2 or len(shape) == len(fitted) + 1 == 2:
         return
     if shape[1:] != fitted:
-        hint = " For a single row, pass X[None]." if shape == fitted else ""
+        hint = _how_to_get(fitted, shape)
         raise ValueError(
             f"X has rows of shape {shape[1:]}, but {type(estimator).__name__} was fitted on "
             f"rows of shape {fitted}.{hint}"
         )
+
+
+def _how_to_get(fitted: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """What brings X to the shape that is wanted, if that is plain to see."""
+    rows = shape[1:]
+    if shape == fitted:
+        return " For a single row, pass X[None]."
+    if sorted(shape) == sorted(fitted):
+        return " For a single image, bring its axes into that order and pass X[None]."
+    if len(fitted) == len(rows) == 3 and sorted(rows) == sorted(fitted):
+        axes = "-1, 1" if (rows[-1], *rows[:-1]) == fitted else "1, -1"
+        return f" Pass np.moveaxis(X, {axes})."
+    if rows == (1, *fitted):
+        return " Pass X[:, 0]."
+    if fitted == (1, *rows):
+        return " Pass X[:, None]."
+    return ""
 
 
 class _DatasetRows:
@@ -163,10 +225,15 @@ def _first(item: Any) -> Any:
 
 def _rows_of(X: Dataset[Any] | DataLoader[Any]) -> Any:
     if isinstance(X, DataLoader):
-        if not isinstance(X.sampler, SequentialSampler):
+        # Of a batch sampler that a user gave, torch says nothing in X.sampler.
+        in_order = X.batch_sampler is None or type(X.batch_sampler) is BatchSampler
+        sampler = getattr(X.batch_sampler, "sampler", X.sampler)
+        drops = X.drop_last or getattr(X.batch_sampler, "drop_last", False)
+        if not in_order or drops or not isinstance(sampler, SequentialSampler):
             raise ValueError(
-                "X is a DataLoader that does not keep the order of its rows, so that nothing tells "
-                "whose a score is; pass one with shuffle=False and no sampler, or its dataset."
+                "X is a DataLoader that does not keep all rows in their order, so that nothing "
+                "tells whose a score is; pass one with shuffle=False, drop_last=False and no "
+                "sampler, or its dataset."
             )
         return torch.cat([torch.as_tensor(_first(batch)) for batch in X])
     if isinstance(X, IterableDataset):

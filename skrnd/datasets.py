@@ -27,7 +27,7 @@ from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ._download import download
+from ._download import download, sha256_of
 
 __all__ = [
     "fetch_cifar10",
@@ -38,6 +38,7 @@ __all__ = [
     "load_cifar",
     "load_idx",
     "load_image_folder",
+    "load_images",
     "load_npz",
     "load_svhn",
 ]
@@ -109,6 +110,8 @@ def load_cifar(path: Any, *, subset: str = "train", return_X_y: bool = False) ->
         raise FileNotFoundError(f"{path} lacks {', '.join(missing)}.")
     parts = [_cifar_batch(files[name], kind.labels, f"{name} of {path}") for name in wanted[kind]]
     target_names = _unpickle_data(files[kind.meta], f"{kind.meta} of {path}").get(kind.names, [])
+    if not isinstance(target_names, list):
+        raise ValueError(f"{kind.meta} of {path} holds no list of {_text(kind.names)}.")
     return _bunch(
         np.concatenate([images for images, _ in parts]),
         np.concatenate([targets for _, targets in parts]),
@@ -160,7 +163,11 @@ def _read_files(path: Path, names: set[str]) -> dict[str, bytes]:
 def _cifar_batch(content: bytes, labels: bytes, what: str) -> tuple[np.ndarray, np.ndarray]:
     batch = _unpickle_data(content, what)
     rows, targets = batch.get(b"data"), batch.get(labels)
-    if not isinstance(rows, _ByteArray) or not isinstance(targets, list):
+    if (
+        not isinstance(rows, _ByteArray)
+        or not isinstance(targets, list)
+        or not all(type(label) is int for label in targets)
+    ):
         raise ValueError(f"{what} lacks data or {_text(labels)}.")
     images = rows.to_numpy(what)
     if images.ndim != 2 or images.shape[1] != 3 * 32 * 32 or len(images) != len(targets):
@@ -297,7 +304,8 @@ def load_svhn(path: Any, *, return_X_y: bool = False) -> Any:
         except Exception as error:
             raise ValueError(f"{path} is not a .mat file that can be read: {error}") from error
     X, y = content.get("X"), content.get("y")
-    if X is None or y is None or X.ndim != 4 or X.dtype != np.uint8 or X.shape[3] != y.size:
+    is_there = X is not None and y is not None and X.ndim == 4
+    if not is_there or X.dtype != np.uint8 or X.shape[2:] != (3, y.size):
         raise ValueError(
             f"{path} must hold X of shape (height, width, 3, n), uint8, and n labels y."
         )
@@ -438,8 +446,7 @@ def load_image_folder(
 ) -> Any:
     """Load the pictures in a folder, its sub-folders being the labels.
 
-    Pictures are turned upright as their camera says and resized to `size`
-    without regard to their proportions. It needs Pillow, ``pip install
+    Each picture is read as by :func:`load_images`. It needs Pillow, ``pip install
     "skrnd[images]"``.
 
     Parameters
@@ -450,13 +457,11 @@ def load_image_folder(
         Files that do not end like a picture (.png, .jpg, ...) and hidden ones
         are passed over.
     size : tuple of int
-        (height, width) of the result.
+        (height, width) of the result, no larger than the smallest picture.
     color : {"rgb", "grey"}, default="rgb"
         Three channels or one.
     antialias : bool, default=True
-        Whether to average over the pixels that fall together. Without it, the
-        nearest pixel is taken, and the artefacts that leaves are a novelty to a
-        detector that was trained without them.
+        Whether to average over the pixels that fall together, or take the nearest.
     return_X_y : bool, default=False
         Whether to return (data, target) instead of a Bunch.
 
@@ -475,19 +480,21 @@ def load_image_folder(
     FileNotFoundError
         If `path` is no folder or has no picture in it.
     ValueError
-        If a picture cannot be read, or if `size` is not two positive integers.
+        If pictures cannot be read or hold more than 8 bits, or if `size` is not two
+        positive integers.
 
     Examples
     --------
+    Pictures in the folders "photos/good" and "photos/scratched", with the labels that a
+    detector knows, 1 for normal and -1 for novel:
+
+    >>> import numpy as np
     >>> from skrnd.datasets import load_image_folder
-    >>> X, y = load_image_folder("photos", size=(64, 64), return_X_y=True)  # doctest: +SKIP
+    >>> photos = load_image_folder("photos", size=(64, 64))  # doctest: +SKIP
+    >>> good = photos.target_names.index("good")  # doctest: +SKIP
+    >>> X, y = photos.data, np.where(photos.target == good, 1, -1)  # doctest: +SKIP
     """
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise ImportError('load_image_folder needs Pillow: pip install "skrnd[images]"') from error
-    if len(size) != 2 or not all(isinstance(n, Integral) and n > 0 for n in size):
-        raise ValueError(f"size must be (height, width), two positive integers; got {size!r}.")
+    Image = _pillow("load_image_folder").Image
     root = Path(path)
     if not root.is_dir():
         raise FileNotFoundError(f"{path} is no folder.")
@@ -502,21 +509,100 @@ def load_image_folder(
     if not files:
         raise FileNotFoundError(f"There is no picture in {path}.")
     target_names = sorted(files)
-    filenames = [file for name in target_names for file in files[name]]
+    filenames = [str(file) for name in target_names for file in files[name]]
+    X = load_images(filenames, size=size, color=color, antialias=antialias)
+    y = np.repeat(np.arange(len(target_names)), [len(files[name]) for name in target_names])
+    return _bunch(X, y, target_names, return_X_y, filenames=filenames)
+
+
+@validate_params(
+    {
+        "paths": ["array-like"],
+        "size": ["array-like"],
+        "color": [StrOptions({"rgb", "grey"})],
+        "antialias": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def load_images(
+    paths: Any, *, size: tuple[int, int], color: str = "rgb", antialias: bool = True
+) -> np.ndarray:
+    """Load picture files, resized to one size.
+
+    Pictures are turned upright as their camera says and resized without regard to
+    their proportions. It needs Pillow, ``pip install "skrnd[images]"``.
+
+    Parameters
+    ----------
+    paths : list of str or path-like
+        The files, in any format that Pillow reads.
+    size : tuple of int
+        (height, width) of the result. A picture that is smaller is enlarged, and so
+        smoother than others, which a detector rightly finds novel.
+    color : {"rgb", "grey"}, default="rgb"
+        Three channels or one.
+    antialias : bool, default=True
+        Whether to average over the pixels that fall together. Without it, the
+        nearest pixel is taken, and the artefacts that leaves are a novelty to a
+        detector that was trained without them.
+
+    Returns
+    -------
+    X : ndarray of shape (n, C, height, width), uint8
+        The pictures, in the order of `paths`.
+
+    Raises
+    ------
+    ImportError
+        Without Pillow.
+    ValueError
+        If pictures cannot be read, all of which are named; if one holds values of more
+        than 8 bits, whose range is not known; or if `size` is not two positive integers.
+
+    Examples
+    --------
+    >>> from skrnd.datasets import load_images
+    >>> X = load_images(["photos/new.jpg"], size=(64, 64))  # doctest: +SKIP
+    """
+    pillow = _pillow("load_images")
+    if len(size) != 2 or not all(isinstance(n, Integral) and n > 0 for n in size):
+        raise ValueError(f"size must be (height, width), two positive integers; got {size!r}.")
     height, width = size
     mode, n_channels = ("RGB", 3) if color == "rgb" else ("L", 1)
-    resample = Image.Resampling.LANCZOS if antialias else Image.Resampling.NEAREST
-    X = np.empty((len(filenames), n_channels, height, width), dtype=np.uint8)
-    for i, file in enumerate(filenames):
+    resampling = pillow.Image.Resampling
+    resample = resampling.LANCZOS if antialias else resampling.NEAREST
+    X = np.empty((len(paths), n_channels, height, width), dtype=np.uint8)
+    unreadable: list[str] = []
+    for path, pixels in zip(paths, X, strict=True):
         try:
-            with Image.open(file) as picture:
-                upright = ImageOps.exif_transpose(picture).convert(mode)
-                pixels = np.asarray(upright.resize((width, height), resample))
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{file} cannot be read as a picture: {error}") from error
-        X[i] = pixels[None] if color == "grey" else pixels.transpose(2, 0, 1)
-    y = np.repeat(np.arange(len(target_names)), [len(files[name]) for name in target_names])
-    return _bunch(X, y, target_names, return_X_y, filenames=[str(file) for file in filenames])
+            with pillow.Image.open(path) as picture:
+                if picture.mode.startswith(("I", "F")):
+                    raise ValueError(
+                        f"{path} holds values of more than 8 bits (Pillow's mode {picture.mode}), "
+                        "of a range that is not known; a detector takes them as an array."
+                    )
+                upright = pillow.ImageOps.exif_transpose(picture).convert(mode)
+                resized = np.asarray(upright.resize((width, height), resample))
+        except (OSError, SyntaxError, pillow.Image.DecompressionBombError) as error:
+            unreadable.append(f"{path} ({error})")
+            continue
+        pixels[:] = resized.reshape(height, width, n_channels).transpose(2, 0, 1)
+    if unreadable:
+        raise ValueError(
+            f"{len(unreadable)} of {len(paths)} files cannot be read as pictures: "
+            f"{'; '.join(unreadable)}"
+        )
+    return X
+
+
+def _pillow(asked_by: str) -> Any:
+    """Pillow's package with the modules that are used."""
+    try:
+        import PIL.Image
+        import PIL.ImageOps
+    except ImportError as error:
+        raise ImportError(f'{asked_by} needs Pillow: pip install "skrnd[images]"') from error
+    return PIL
 
 
 # -- the web ----------------------------------------------------------------
@@ -655,8 +741,9 @@ class _Cache:
         paths = []
         for file in _REMOTE[name][part]:
             path = folder / file.name
-            if not self.download_if_missing and not path.exists():
-                raise OSError(f"{path} is not there and download_if_missing is False.")
+            is_there = path.exists() and sha256_of(path) == file.sha256
+            if not self.download_if_missing and not is_there:
+                raise OSError(f"{path} is not there, or damaged, and download_if_missing is False.")
             paths.append(
                 download(
                     file.url,

@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from sklearn.utils.validation import check_is_fitted
@@ -15,6 +16,7 @@ from torch import nn
 
 from ._backend import own_torch_state
 from ._detector import FARTHEST, SVDRNDDetector
+from ._storage import write_whole
 
 __all__ = ["to_onnx"]
 
@@ -58,10 +60,12 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     detector : SVDRNDDetector
         Fitted, on any device. It is not changed.
     path : str or path-like
-        Where to write. An existing file is replaced.
+        Where to write. An existing file is replaced once the new one is whole.
 
     Raises
     ------
+    TypeError
+        If it is no SVDRNDDetector.
     NotFittedError
         If the detector is not fitted.
     ImportError
@@ -87,6 +91,11 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     >>> session = onnxruntime.InferenceSession("detector.onnx")  # doctest: +SKIP
     >>> score, label = session.run(None, {"X": X})  # doctest: +SKIP
     """
+    if not isinstance(detector, SVDRNDDetector):
+        raise TypeError(
+            f"to_onnx takes an SVDRNDDetector; got {type(detector).__name__}. Of a Pipeline, it "
+            "takes the last step, and what the others do is not in the graph."
+        )
     check_is_fitted(detector)
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
@@ -109,7 +118,8 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
             verbose=False,
         )
         assert program is not None  # which it is for the older exporter only
-        program.save(os.fspath(path))
+        graph = program.model_proto.SerializeToString()
+    write_whole(Path(path), graph)
 
 
 def _on_the_cpu(detector: SVDRNDDetector) -> SVDRNDDetector:

@@ -14,6 +14,7 @@ import torch
 
 from skrnd import _backend
 from skrnd._backend import (
+    _limits_of_groups,
     global_generator_seeded,
     in_parts,
     own_torch_state,
@@ -85,6 +86,28 @@ def test_total_memory(monkeypatch):
         torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=80)
     )
     assert total_memory(torch.device("cuda")) == 80
+
+
+@pytest.mark.parametrize(
+    ("line", "file", "base"),
+    [
+        ("0::/box/inner", "memory.max", ""),
+        ("4:memory:/box/inner", "memory.limit_in_bytes", "memory"),
+    ],
+)
+def test_the_limits_of_control_groups_are_known(line, file, base, tmp_path):
+    """That of a group holds for those in it too, and what is above the root is none."""
+    membership, root = tmp_path / "cgroup", tmp_path / "root"
+    membership.write_text(f"8:cpu:/other\n{line}\n")
+    assert list(_limits_of_groups(membership, root)) == []
+    (root / base / "box" / "inner").mkdir(parents=True)
+    (root / base / "box" / file).write_text("5000\n")
+    (root / base / "box" / "inner" / file).write_text("max\n")
+    (tmp_path / file).write_text("1")
+    assert list(_limits_of_groups(membership, root)) == [5000]
+    (root / base / "box" / "inner" / file).write_text("4000")
+    assert list(_limits_of_groups(membership, root)) == [4000, 5000]
+    assert list(_limits_of_groups(tmp_path / "missing", root)) == []
 
 
 def test_widest_float():

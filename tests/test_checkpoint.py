@@ -28,7 +28,7 @@ def images(rng):
 
 
 def interrupt_in_epoch(number, monkeypatch):
-    """Let the next fit be interrupted in its epoch of this number; returns a way to undo it."""
+    """Let the next fit be interrupted in its epoch of this number."""
 
     def run_epoch(trainings):
         seen.append(trainings)
@@ -117,16 +117,17 @@ def left(images, tmp_path, monkeypatch):
         ({"k": 4}, "differed in k"),
         ({"max_epochs": 5}, "differed in max_epochs"),
         ({"blur": "svd", "batch_size": 8}, "differed in batch_size, blur"),
+        ({"random_state": 1}, "differed in random_state"),
+        ({"random_state": None}, "differed in random_state"),
     ],
 )
 def test_the_checkpoint_of_another_fit_is_refused(params, match, images, left):
     before = left.read_bytes()
     with pytest.raises(ValueError, match=rf"checkpoint='.*checkpoint' is of another fit.*{match}"):
         SVDRNDDetector(checkpoint=left, **PARAMS).set_params(**params).fit(images)
-    with pytest.raises(ValueError, match="differed in mean, scale"):
-        SVDRNDDetector(checkpoint=left, **PARAMS).fit(2 * images + 1)
-    with pytest.raises(ValueError, match=r"differed in .*rows"):
-        SVDRNDDetector(checkpoint=left, **PARAMS).fit(images[:50])
+    for others in (2 * images + 1, images[:50], images[:, ::-1], images.transpose(0, 2, 1)):
+        with pytest.raises(ValueError, match=r"differed in (X|mean, scale)"):
+            SVDRNDDetector(checkpoint=left, **PARAMS).fit(others)
     assert left.read_bytes() == before
 
 
@@ -153,13 +154,49 @@ def test_a_fit_has_the_same_words_in_every_process():
     assert identity_of({"network": partial(max, 3)}) != identity_of({"network": partial(max, 4)})
 
 
-@pytest.mark.parametrize("content", [b"", b"nothing of the kind", "truncated"])
-def test_what_is_no_checkpoint_is_refused(content, images, left):
-    content = left.read_bytes()[:-100] if content == "truncated" else content
+def test_functions_are_told_apart_by_what_they_do():
+    def scaled(factor):
+        return lambda x: factor * x
+
+    def recursive(x):
+        return recursive(x - 1) if x not in {"a", "b"} else (lambda: 1)
+
+    functions = [scaled(2), scaled(3), lambda x: -x, lambda x: x + 1, lambda x=1: x, recursive]
+    words = [identity_of({"network": one})["network"] for one in functions]
+    assert len(set(words)) == len(words)
+    assert not any("0x" in one for one in words)
+    assert identity_of({"network": scaled(2)})["network"] == words[0]
+
+
+@pytest.mark.parametrize("bit", [0, 100, 10_000, "truncated", "empty"])
+def test_what_is_no_whole_checkpoint_is_refused(bit, images, left):
+    content = bytearray(left.read_bytes())
+    if isinstance(bit, int):
+        content[bit // 8] ^= 1 << bit % 8
+    else:
+        del content[0 if bit == "empty" else -100 :]
     left.write_bytes(content)
-    with pytest.raises(ValueError, match="is a file that holds no checkpoint"):
+    with pytest.raises(ValueError, match="is a file that holds no checkpoint, or not all of it"):
         SVDRNDDetector(checkpoint=left, **PARAMS).fit(images)
     assert left.read_bytes() == content
+
+
+def test_a_folder_is_no_checkpoint(images, tmp_path):
+    with pytest.raises(ValueError, match="cannot be read: "):
+        SVDRNDDetector(checkpoint=tmp_path, **PARAMS).fit(images)
+
+
+def test_a_checkpoint_that_cannot_be_removed_costs_nothing(images, left, monkeypatch):
+    def fails(path, missing_ok=False):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(type(left), "unlink", fails)
+    detector = SVDRNDDetector(checkpoint=left, **PARAMS)
+    with pytest.warns(RuntimeWarning) as told:
+        detector.fit(images)
+    assert any("could not be removed: " in str(one.message) for one in told)
+    expected = SVDRNDDetector(**PARAMS).fit(images).score_samples(images)
+    np.testing.assert_array_equal(detector.score_samples(images), expected)
 
 
 def test_no_folder_for_the_checkpoint(images, tmp_path):

@@ -10,6 +10,7 @@ import sys
 import tarfile
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from skrnd.datasets import (
     load_cifar,
     load_idx,
     load_image_folder,
+    load_images,
     load_npz,
     load_svhn,
 )
@@ -350,11 +352,30 @@ def test_folders_that_cannot_be_used(tmp_path, rng):
         load_image_folder(tmp_path / "missing", size=(8, 8))
     with pytest.raises(FileNotFoundError, match="no picture"):
         load_image_folder(tmp_path, size=(8, 8))
+    save(tmp_path / "a.png", rng.integers(0, 256, (8, 8), dtype=np.uint8))
     for size in [(8,), (8, 0), (8.0, 8)]:
         with pytest.raises(ValueError, match="size must be"):
             load_image_folder(tmp_path, size=size)
-    (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"a.png cannot be read as a picture"):
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes()[:50])
+    with pytest.raises(ValueError, match=r"2 of 3 files .*b\.png \(cannot.*; .*c\.png \("):
+        load_image_folder(tmp_path, size=(8, 8))
+
+
+def test_files_come_in_the_order_asked_for(tmp_path, rng):
+    pictures = rng.integers(0, 256, (2, 6, 8, 3), dtype=np.uint8)
+    paths = [tmp_path / "b.png", str(tmp_path / "a.png")]
+    for path, pixels in zip(paths, pictures, strict=True):
+        save(Path(path), pixels)
+    X = load_images(paths, size=(6, 8))
+    np.testing.assert_array_equal(X, pictures.transpose(0, 3, 1, 2))
+    assert load_images([], size=(6, 8), color="grey").shape == (0, 1, 6, 8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_more_than_8_bits_are_refused(tmp_path, dtype):
+    save(tmp_path / "a.tiff", np.full((8, 8), 1000, dtype=dtype))
+    with pytest.raises(ValueError, match=r"a.tiff holds values of more than 8 bits"):
         load_image_folder(tmp_path, size=(8, 8))
 
 
@@ -362,6 +383,8 @@ def test_without_pillow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r'pip install "skrnd\[images\]"'):
         load_image_folder(tmp_path, size=(8, 8))
+    with pytest.raises(ImportError, match=r'load_images .*pip install "skrnd\[images\]"'):
+        load_images([], size=(8, 8))
 
 
 # -- the web ----------------------------------------------------------------
@@ -477,6 +500,13 @@ def test_fetch_keeps_no_wrong_file_and_mends_a_damaged_one(web, tmp_path, rng):
 def test_fetch_can_stay_off_the_web(tmp_path):
     with pytest.raises(OSError, match="download_if_missing is False"):
         fetch_mnist(data_home=tmp_path, download_if_missing=False)
+    # Nor is what is damaged there fetched again.
+    damaged = tmp_path / "skrnd" / "mnist" / "train-images-idx3-ubyte.gz"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"nothing of the kind")
+    with pytest.raises(OSError, match="or damaged, and download_if_missing is False"):
+        fetch_mnist(data_home=tmp_path, download_if_missing=False)
+    assert damaged.read_bytes() == b"nothing of the kind"
 
 
 def test_scikit_learns_folder_is_the_default(web, tmp_path, rng, monkeypatch):

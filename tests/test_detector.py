@@ -4,7 +4,10 @@ import contextlib
 import multiprocessing
 import os
 import pickle
+import re
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from unittest import mock
 
 import dask.array
@@ -26,6 +29,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
+from sklearn.utils import Bunch
+from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, TensorDataset
 
 import skrnd._detector
 from skrnd import CalibrationWarning, SVDRNDDetector
@@ -268,6 +273,10 @@ def test_datasets_and_loaders_of_torch_are_images(wrap, images):
     )
 
 
+NINE = TensorDataset(torch.zeros(9, 8, 8))
+batches = partial(BatchSampler, batch_size=2)
+
+
 class Stream(torch.utils.data.IterableDataset):
     """Images without an end that is known."""
 
@@ -282,7 +291,26 @@ class Stream(torch.utils.data.IterableDataset):
         (
             torch.utils.data.DataLoader(Pictures(np.zeros((9, 8, 8)), True), shuffle=True),
             ValueError,
-            "does not keep the order",
+            "does not keep all rows in their order",
+        ),
+        (
+            torch.utils.data.DataLoader(
+                NINE, batch_sampler=batches(RandomSampler(NINE), drop_last=False)
+            ),
+            ValueError,
+            "does not keep all rows in their order",
+        ),
+        (
+            torch.utils.data.DataLoader(
+                NINE, batch_sampler=batches(SequentialSampler(NINE), drop_last=True)
+            ),
+            ValueError,
+            "does not keep all rows in their order",
+        ),
+        (
+            torch.utils.data.DataLoader(NINE, batch_size=2, drop_last=True),
+            ValueError,
+            "does not keep all rows in their order",
         ),
     ],
 )
@@ -710,6 +738,15 @@ def test_layouts_and_containers_give_the_same_model(convert, images):
     expected = SVDRNDDetector(**QUICK).fit(images).score_samples(images)
     X = convert(images)
     np.testing.assert_allclose(SVDRNDDetector(**QUICK).fit(X).score_samples(X), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("params", [{"k": 4}, {"geometry": Rotate()}])
+def test_what_has_no_effect_on_plain_rows_is_warned_of(params, images):
+    rows = images.reshape(60, -1)
+    expected = SVDRNDDetector(**QUICK).fit(rows).score_samples(rows)
+    with pytest.warns(UserWarning, match=r"plain rows of 192 features.*no effect.*image_shape"):
+        detector = SVDRNDDetector(**QUICK, **params).fit(rows)
+    np.testing.assert_array_equal(detector.score_samples(rows), expected)
 
 
 def test_flat_rows_with_image_shape_are_images(images):
@@ -1187,8 +1224,26 @@ def nan_at(*shape):
         ({}, ones(20, 3, 8), None, ValueError, r"3 x 8 pixels are too small.*4 x 4"),
         ({}, ones(32, 32, 3), None, ValueError, r"32 x 3 .*1 channel.*single image is X\[None\]"),
         ({"channel_axis": -1}, ones(20, 3, 32, 32), None, ValueError, "32 channel.*channel_axis"),
-        ({}, ["a.png", "b.png"], None, ValueError, "holds strings.*load_image_folder"),
-        ({}, np.array(["a.png", "b.png"]), None, ValueError, "holds strings.*load_image_folder"),
+        ({}, ["a.png", "b.png"], None, ValueError, "names files.*load_images"),
+        ({}, np.array(["a.png", "b.png"]), None, ValueError, "names files.*load_images"),
+        ({}, "folder", None, ValueError, "names files.*load_image_folder"),
+        ({}, [Path("a.png")], None, ValueError, r"names files \('a.png'\)"),
+        ({}, Bunch(data=ones(20, 8, 8), target=1), None, TypeError, "a Bunch.*'data', 'target'"),
+        ({}, iter(ones(20, 8, 8)), None, TypeError, "a list of rows; got "),
+        (
+            {},
+            [np.ones((8, 8, 3)), np.ones((8, 9, 3)), np.ones((8, 8))],
+            None,
+            ValueError,
+            r"differ in shape: \(8, 8\), \(8, 8, 3\), \(8, 9, 3\)\. Images must have one size",
+        ),
+        (
+            {"image_shape": (8, 9)},
+            ones(20, 65),
+            None,
+            ValueError,
+            r"image_shape=\(8, 9\), of 72 values, .* rows have 65 values",
+        ),
         ({}, ones(20, 3, 8, 3), None, ValueError, r"Ambiguous channels.*channel_axis"),
         ({}, ones(20, 9, 8, 8), None, ValueError, r"Ambiguous channels.*channel_axis"),
         ({}, ones(20, 2, 2, 2, 2), None, ValueError, "5 dimensions"),
@@ -1265,6 +1320,51 @@ def test_other_shapes_at_score_time_are_refused(method, images):
         getattr(detector, method)(images[0])
     with pytest.raises(ValueError, match="NaN"):
         getattr(detector, method)(np.full_like(images, np.nan))
+
+
+@pytest.mark.parametrize(
+    ("fitted", "X", "hint"),
+    [
+        ((3, 8, 8), (20, 8, 8, 3), "Pass np.moveaxis(X, -1, 1)."),
+        ((8, 8, 3), (20, 3, 8, 8), "Pass np.moveaxis(X, 1, -1)."),
+        ((8, 8), (20, 1, 8, 8), "Pass X[:, 0]."),
+        ((1, 8, 8), (20, 8, 8), "Pass X[:, None]."),
+        ((3, 8, 8), (8, 8, 3), "For a single image, bring its axes into that order and pass"),
+    ],
+)
+def test_a_shape_that_is_nearly_right_is_told_how_to_become_it(fitted, X, hint, rng):
+    detector = SVDRNDDetector(blur=None, **QUICK).fit(rng.normal(size=(40, *fitted)))
+    with pytest.raises(ValueError, match=re.escape(hint)):
+        detector.predict(rng.normal(size=X))
+
+
+def test_strengths_are_chosen_by_images_of_the_whole_file(rng, monkeypatch):
+    """Which may be sorted by class; of large images it looks at few."""
+
+    class SeenError(Exception):
+        pass
+
+    def make_blurs(k, blur, geometry, images, sample, memory):
+        raise SeenError(sample[:, 0, 0, 0])
+
+    monkeypatch.setattr(skrnd._detector, "make_blurs", make_blurs)
+    X = np.repeat(np.arange(400, dtype=np.float32), 64 * 64 * 8).reshape(400, 8, 64, 64)
+    with pytest.raises(SeenError) as seen:
+        SVDRNDDetector(contamination=0.1, channel_axis=1, random_state=0).fit(X)
+    (values,) = seen.value.args
+    assert len(values) < 100
+    # Standardised, from -1.73 to 1.73.
+    assert values.min() < -1
+    assert values.max() > 1
+
+
+def test_image_shape_may_be_an_array(images):
+    detector = SVDRNDDetector(image_shape=np.array([3, 8, 8]), **QUICK).fit(images.reshape(60, -1))
+    expected = SVDRNDDetector(image_shape=(3, 8, 8), **QUICK).fit(images.reshape(60, -1))
+    np.testing.assert_array_equal(
+        detector.score_samples(images.reshape(60, -1)),
+        expected.score_samples(images.reshape(60, -1)),
+    )
 
 
 @pytest.mark.parametrize(("n_rows", "n_epochs"), [(50, 50), (4000, 5), (30_000, 3)])

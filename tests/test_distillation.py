@@ -10,6 +10,8 @@ import torch
 from joblib import Memory
 from torch import nn
 
+import skrnd._backend
+import skrnd._distillation
 from skrnd._distillation import (
     DistilledPair,
     StandardisedTargets,
@@ -431,6 +433,34 @@ def test_a_small_pass_takes_one_thread(input_shape, n_weights, n_threads, two_th
     answer(network, torch.zeros(1, *input_shape), CPU, weights)
     assert network.seen == [(2, n_threads)]
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(("n_rows", "batch_size"), [(3, 2), (7, 2), (9, 4), (2, 2)])
+def test_no_batch_is_of_one_row(n_rows, batch_size):
+    """Which batch normalisation could not learn from."""
+    sizes = []
+    predictor = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4))
+    predictor.register_forward_hook(lambda module, args, output: sizes.append(len(args[0])))
+    targets = independent([nn.Linear(5, 4)])
+    run_epoch([prepare(predictor, targets, [torch.randn(n_rows, 5)], batch_size=batch_size)])
+    assert sum(sizes) == n_rows
+    assert min(sizes) > 1
+
+
+def test_an_interrupted_epoch_holds_nothing(pieces, monkeypatch):
+    """Nor does what a traceback may keep of it."""
+    kept = []
+
+    def interrupted(epoch, n_steps, stop):
+        kept.append(epoch)
+        next(epoch)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(skrnd._distillation, "_advance", interrupted)
+    training = prepare(*pieces, supplied=True)
+    with pytest.raises(KeyboardInterrupt):
+        run_epoch([training])
+    assert not skrnd._backend._GLOBAL_GENERATOR_LOCK.locked()
 
 
 @pytest.mark.parametrize(("batch_size", "n_threads"), [(16, 1), (512, 2)])

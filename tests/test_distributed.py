@@ -143,6 +143,36 @@ def test_an_interrupted_process_ends_the_others(in_two_processes, tmp_path, rng)
 
 
 @pytest.mark.slow
+def test_an_interrupted_fit_goes_on_in_all_processes(in_two_processes, tmp_path, rng):
+    """With nine rows held out, which are five of one process and four of the other."""
+    np.save(tmp_path / "X.npy", rng.normal(size=(90, 5)))
+    fit = FIT.replace("max_epochs=2, random_state=None", "max_epochs=4, random_state=0")
+    assert in_two_processes(fit).returncode == 0
+    expected = np.load(tmp_path / "rank0.npz")["scores"]
+    kept = fit.replace("random_state=0", 'random_state=0, checkpoint="checkpoint"')
+    interrupted = kept.replace(
+        "    detector.fit(X)",
+        """
+    import skrnd._detector
+    run_epoch, seen = skrnd._detector.run_epoch, []
+    def interrupted(trainings):
+        seen.append(trainings)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return run_epoch(trainings)
+    skrnd._detector.run_epoch = interrupted
+    detector.fit(X)""",
+    )
+    assert "KeyboardInterrupt" in in_two_processes(interrupted).stderr
+    assert (tmp_path / "checkpoint").exists()
+    done = in_two_processes(kept)
+    assert done.returncode == 0, done.stderr
+    for rank in (0, 1):
+        np.testing.assert_array_equal(np.load(tmp_path / f"rank{rank}.npz")["scores"], expected)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.slow
 def test_too_few_rows_for_the_processes(in_two_processes, tmp_path, rng):
     np.save(tmp_path / "X.npy", rng.normal(size=(5, 3, 8, 8)))
     done = in_two_processes(FIT)

@@ -1,10 +1,16 @@
 """Splitters, and scores that need no novel image."""
 
+from unittest import mock
+
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
+import torch
 from sklearn.model_selection import GridSearchCV, KFold
 
 from skrnd import SVDRNDDetector
+from skrnd._validation import as_numpy
 from skrnd.blur import GaussianBlur, SVDSharpen
 from skrnd.model_selection import NoveltyKFold, ProbeScorer
 
@@ -92,6 +98,36 @@ def test_layouts(rng):
 
     flat = ProbeScorer(image_shape=(12, 12))(Flat(), X.reshape(50, -1))
     assert flat == ProbeScorer()(Roughness(), X)
+
+
+def test_containers_come_to_the_detector_as_they_are(rng):
+    X = rng.normal(size=(50, 12, 12)).astype(np.float32)
+    expected = ProbeScorer()(Roughness(), X)
+    y = np.r_[np.ones(50), [-1]]
+    with_outlier = np.concatenate([X, np.zeros((1, 12, 12), np.float32)])
+    for wrap in (torch.tensor, lambda X: torch.tensor(X, requires_grad=True), np.ma.masked_array):
+        detector = mock.Mock(
+            score_samples=lambda X: Roughness().score_samples(np.asarray(as_numpy(X)))
+        )
+        assert ProbeScorer()(detector, wrap(with_outlier), y) == pytest.approx(expected)
+    for frame in (pd.DataFrame, pl.DataFrame):
+        seen = []
+
+        class Flat(Roughness):
+            def score_samples(self, X):
+                seen.append((type(X), list(X.columns)))  # noqa: B023
+                return super().score_samples(np.reshape(X.to_numpy(), (-1, 12, 12)))
+
+        X_frame = (
+            frame(X.reshape(50, -1)).rename(columns=str)
+            if frame is pd.DataFrame
+            else frame(X.reshape(50, -1))
+        )
+        assert ProbeScorer(image_shape=(12, 12))(Flat(), X_frame) == pytest.approx(expected)
+        assert seen == [(frame, list(X_frame.columns))] * 5
+    hidden = np.ma.masked_array(X, mask=X > 3)
+    with pytest.raises(ValueError, match="masked array"):
+        ProbeScorer()(SVDRNDDetector(max_epochs=1).fit(X), hidden)
 
 
 def test_no_probe_is_refused(rng):

@@ -35,6 +35,37 @@ def linear(input_shape):
     return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(input_shape)), 10))
 
 
+class Pair(nn.Module):
+    """Returns two outputs."""
+
+    def forward(self, x):
+        return x.flatten(1), x.flatten(1)
+
+
+class Buffered(nn.Module):
+    """Uses random values that are not saved."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("w", torch.randn(192, 5), persistent=False)
+
+    def forward(self, x):
+        return x.flatten(1) @ self.w
+
+
+class Noted(nn.Module):
+    """Saves more than tensors."""
+
+    def get_extra_state(self):
+        return {"seen": 1}
+
+    def set_extra_state(self, state):
+        pass
+
+    def forward(self, x):
+        return x.flatten(1)
+
+
 def n_weights(module):
     """Number of trainable values."""
     return sum(p.numel() for p in module.parameters())
@@ -255,6 +286,10 @@ SHARED = linear((3, 8, 8))
         (lambda shape: None, TypeError, "must return a torch.nn.Module, got NoneType"),
         (lambda shape: nn.Linear(5, 5), ValueError, r"does not take inputs of shape \(n, 3, 8, 8"),
         (lambda shape: nn.Conv2d(3, 5, 1), ValueError, r"must map \(n, ...\) to \(n, n_outputs\)"),
+        (lambda shape: Pair(), ValueError, r"must map .* it made tuple of \(2, 3, 8, 8\)"),
+        (lambda shape: Buffered(), ValueError, r"buffers that are not saved, members\.0\.w;"),
+        (lambda shape: Noted(), ValueError, r"no tensor: members\.0\._extra_state"),
+        (lambda shape: nn.LazyLinear(5), ValueError, "has lazy layers"),
         (
             lambda shape: nn.Sequential(
                 nn.Flatten(), nn.Linear(192, int(torch.randint(5, 500, ())))

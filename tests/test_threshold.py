@@ -37,6 +37,15 @@ def test_rounding_does_not_make_the_row_on_the_threshold_novel(threshold):
     assert -3 < found < -2 * (1 + 5e-7)
 
 
+def test_rounding_does_not_make_a_tie_rarer():
+    """A fifth of all rows are alike, and score as much to the last bits."""
+    held_out = -np.arange(5.0, 0, -1).repeat(100)
+    for rounding in (1 - 5e-7, 1, 1 + 5e-7):
+        np.testing.assert_allclose(
+            conformal_p_values(np.array([-5.0 * rounding]), held_out), 0.2, atol=0.01
+        )
+
+
 def test_contamination_is_the_share_of_training_rows(rng):
     scores = rng.normal(size=300)
     assert (scores < training_threshold(scores, 0.1)).sum() == 30

@@ -64,10 +64,12 @@ from ._validation import (
 
 # Share of new normal rows that contamination="auto" lets the threshold call novel.
 _FALSE_ALARM_RATE = 0.05
+# Features of plain rows from which on these may be images that have been flattened.
+_LIKELY_PIXELS = 64
 # Images, not counting copies, that a training with max_epochs="auto" goes through.
 _ROWS_SEEN = 18_000
-# Training images from which on n_estimators="auto" averages two pairs of networks;
-# there a second pair buys more than further epochs.
+# Training images from which on n_estimators="auto" averages two networks of each kind;
+# there a second one buys more than further epochs.
 _MANY_ROWS = 8_000
 # Values of the rows that are read, standardised and scored at once.
 _BLOCK_VALUES = 2**22
@@ -128,15 +130,15 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         new :class:`torch.nn.Module` that maps (n, ...) to (n, n_outputs); it is
         called once for the predictor and once for each target.
     n_estimators : "auto" or int, default="auto"
-        Number of independent networks that each predictor and each target is made
+        At least 1. Number of independent networks that each predictor and each target is made
         of; their errors are averaged. "auto" is 5 for plain rows and 1 for images,
         but 2 where ``network="auto"`` is trained on 8,000 images or more.
     max_epochs : "auto" or int, default="auto"
-        Passes over the training rows and their copies. "auto" takes as many as
+        At least 1. Passes over the training rows and their copies. "auto" takes as many as
         see 18,000 images and their copies, but 3 to 50; and as many as make 1,500
         steps, but at most 100, for plain rows.
     batch_size : int, default=32
-        Rows of one training step, originals and copies mixed.
+        Rows of one training step, originals and copies mixed; at least 2.
     learning_rate : float, default=8e-3
         Peak of the one-cycle schedule of the Adam optimiser, above 0.
     contamination : "auto" or float, default="auto"
@@ -152,7 +154,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         `n_iter_no_change` epochs. It takes ``contamination="auto"``. Off, because the
         learning rate falls to nothing and the last epoch is the best, or next to it.
     n_iter_no_change : int, default=10
-        Epochs to wait with `early_stopping`.
+        Epochs to wait with `early_stopping`, at least 1.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Flat rows without it are
@@ -176,9 +178,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     warm_start : bool, default=False
         Whether `fit`, called again, goes on from the predictors it has, instead of
         drawing new ones. The targets, the scale of the images, the copies and
-        `n_estimators_` stay those of the first fit, so that scores stay comparable;
-        parameters that set them are not looked at again. It goes on at a tenth of
-        `learning_rate`. See also :meth:`partial_fit`.
+        `n_estimators_` stay those of the first fit, and with them what an error and a
+        contrast mean; parameters that set them are not looked at again. The threshold is
+        set anew, and so are the levels by which several judgements are compared. It goes
+        on at a tenth of `learning_rate`. See also :meth:`partial_fit`.
     checkpoint : str or path-like, default=None
         A file to keep what has been learned, after every epoch. If a fit is interrupted
         or killed, call `fit` again, in this process or another, with the same
@@ -378,7 +381,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         ----------
         X : array-like or tensor
             Images, (n, H, W), (n, C, H, W) or (n, H, W, C), or rows of shape
-            (n, n_features), of any real dtype.
+            (n, n_features), of any real dtype. Also a torch Dataset of them, or a
+            DataLoader that keeps the order of its rows; arrays of HDF5 and Zarr files
+            and of dask are read slice by slice.
         y : array-like of shape (n,), default=None
             Rows labelled -1, scikit-learn's outlier, are left out. Any other
             label is ignored.
@@ -391,10 +396,14 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Raises
         ------
         ValueError
-            If X is not finite and real, holds too few rows, has channels that
-            cannot be told or images too small for the networks, if `k` is out of
-            range for the images, if a blur changes their shape, if the device is
-            not there, or if `y` has another length or no normal row.
+            If X is not finite and real, holds values whose variance is not, too few
+            rows, channels that cannot be told or images too small for the networks, if
+            `k` is out of range for the images, if a blur changes their shape, if there is
+            no room for the networks or the device is not there, if `y` has another length
+            or no normal row, if `early_stopping` meets a number as `contamination`, if
+            `checkpoint` is no file of this fit, or if the training diverges.
+        OSError
+            If there is no room on the disk for copies beyond `working_memory`.
         TypeError
             If X is sparse or holds what is no number, or if `network` is a module
             or does not return one.
@@ -693,7 +702,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self.blurs_: list[Any] = []
         self.k_: Any = None
         groups: list[list[int]] = [[]]
-        if self._layout is None and not (isinstance(self.k, str) and self.geometry is None):
+        is_idle = self._layout is None and not (isinstance(self.k, str) and self.geometry is None)
+        if is_idle and self.input_shape_[0] >= _LIKELY_PIXELS:
             warnings.warn(
                 f"X has plain rows of {self.input_shape_[0]} features, of which no copies are "
                 f"made: k={self.k!r} and geometry={self.geometry!r} have no effect. If they are "
@@ -959,6 +969,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         -------
         decision : ndarray of shape (n,), float64
             ``score_samples(X) - offset_``: negative for novel rows.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `score_samples` does not take X.
         """
         return self.score_samples(X) - self.offset_
 
@@ -974,6 +991,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         -------
         labels : ndarray of shape (n,), int
             1 for normal, -1 for novel.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `score_samples` does not take X.
         """
         return in_namespace_of(X, np.where(self._score_samples(X) >= self.offset_, 1, -1))
 
@@ -1035,7 +1059,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
         The p-value of a row is the share of the held-out normal rows, and itself,
         that score no higher [1]_. For a new normal row it is at most p with
-        probability p or less, whatever the images and however good the detector is.
+        probability p or less, whatever the images and however good the detector is, if
+        the rows held out had no part in the training: `calibrate` with new ones sees to
+        that. Of those that `fit` holds out, `early_stopping` and ``k="auto"`` know a
+        little, which has not been seen to matter.
 
         Parameters
         ----------

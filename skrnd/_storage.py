@@ -7,6 +7,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +77,8 @@ def write_whole(path: Path, content: bytes) -> None:
     OSError
         If that cannot be done. What was in its place is there still.
     """
-    # Of a name of its own, for others may be writing the same file.
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    # Of a name of its own, for others may be writing the same file, and no longer than allowed.
+    part = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.part")
     try:
         with part.open("xb") as file:
             file.write(content)
@@ -89,4 +90,6 @@ def write_whole(path: Path, content: bytes) -> None:
         error.filename, error.filename2 = str(path), None
         raise
     finally:
-        part.unlink(missing_ok=True)
+        # It is gone already, or what has failed before fails again.
+        with suppress(OSError):
+            part.unlink()

@@ -133,8 +133,8 @@ class BaseImageTransformer(
         X_new : ndarray or tensor
             Of the shape and layout of X; a tensor on the same device if X is
             one. Floats keep their dtype; integers and booleans come back as
-            float32 up to 16 bits and as float64 beyond. Values that the dtype has no
-            room for become its largest.
+            float32 up to 16 bits and as float64 beyond. Values that a 16-bit dtype has
+            no room for become its largest.
         """
         self._validate_params()
         X, layout = self._validate(X, reset=False)

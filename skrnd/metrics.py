@@ -144,7 +144,7 @@ def detection_accuracy_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label
     y_score : array-like of shape (n,)
         The larger, the more normal.
     pos_label : {1, -1}, default=1
-        The positive class. It makes no difference but for ties.
+        The positive class. It makes no difference; the other scores have it too.
 
     Returns
     -------

@@ -628,17 +628,26 @@ def test_a_judgement_that_finds_nothing_does_not_divide_by_zero(images, monkeypa
 
 
 def test_held_out_rows_are_not_trained_on(images, monkeypatch):
-    seen = {}
+    """Each row is told by its first pixel."""
 
     def record(predictor, targets, copies, **options):
-        seen["rows"] = len(copies[0])
+        trained_on.append(copies[0][:, 0, 0, 0].tolist())
         return original(predictor, targets, copies, **options)
 
-    original = skrnd._detector.Training
+    def conclude(self, curves, *, held, **options):
+        held_out.append(held[:, 0, 0, 0].tolist())
+        return original_conclude(self, curves, held=held, **options)
+
+    original, original_conclude = skrnd._detector.Training, SVDRNDDetector._conclude
     monkeypatch.setattr(skrnd._detector, "Training", record)
-    for contamination, expected in (("auto", 45), (0.1, 60)):
+    monkeypatch.setattr(SVDRNDDetector, "_conclude", conclude)
+    for contamination, n_trained, n_held_out in (("auto", 45, 15), (0.1, 60, 60)):
+        trained_on, held_out = [], []
         SVDRNDDetector(contamination=contamination, validation_fraction=0.25, **QUICK).fit(images)
-        assert seen["rows"] == expected
+        assert all(len(set(rows)) == n_trained for rows in trained_on)
+        assert all(len(set(rows)) == n_held_out for rows in held_out)
+        shared = set(trained_on[0]) & set(held_out[0])
+        assert len(shared) == (0 if contamination == "auto" else 60)
 
 
 # -- the threshold -----------------------------------------------------------

@@ -26,21 +26,21 @@ def test_new_rows_are_called_novel_at_the_stated_rate(n_held_out, rng):
 
 def test_the_order_statistic_by_hand():
     """Rate * (n + 1) = 1: the threshold is the smallest of 19 scores."""
-    assert held_out_threshold(np.arange(19.0) - 20, 0.05) == pytest.approx(-20, rel=1e-5)
-    assert held_out_threshold(np.arange(39.0) - 20, 0.05) == pytest.approx(-19, rel=1e-5)
+    assert held_out_threshold(np.arange(19.0) - 20, 0.05) == pytest.approx(-20, rel=2e-5)
+    assert held_out_threshold(np.arange(39.0) - 20, 0.05) == pytest.approx(-19, rel=2e-5)
 
 
 @pytest.mark.parametrize("threshold", [held_out_threshold, training_threshold])
 def test_rounding_does_not_make_the_row_on_the_threshold_novel(threshold):
     scores = -np.array([3.0, 2.0, 1.0])
     found = threshold(scores, 0.5)
-    assert -3 < found < -2 * (1 + 5e-7)
+    assert -2 * (1 + 1e-4) < found < -2 * (1 + 5e-6)
 
 
 def test_rounding_does_not_make_a_tie_rarer():
     """A fifth of all rows are alike, and score as much to the last bits."""
     held_out = -np.arange(5.0, 0, -1).repeat(100)
-    for rounding in (1 - 5e-7, 1, 1 + 5e-7):
+    for rounding in (1 - 5e-6, 1, 1 + 5e-6):
         np.testing.assert_allclose(
             conformal_p_values(np.array([-5.0 * rounding]), held_out), 0.2, atol=0.01
         )
@@ -61,7 +61,7 @@ def test_fewest_rows(rate, n_rows):
     position = rate * (n_rows + 1)
     assert position >= 1 - 1e-9
     assert held_out_threshold(scores, rate) == pytest.approx(
-        np.interp(position, np.arange(1, n_rows + 1), scores), rel=1e-5
+        np.interp(position, np.arange(1, n_rows + 1), scores), rel=2e-5
     )
 
 

@@ -168,8 +168,8 @@ def identity_of(params: dict[str, Any], **data: Any) -> dict[str, str]:
     """What sets one fit apart from others, in words that do not change between processes."""
     named = {name: value for name, value in params.items() if name not in _INDIFFERENT}
     # A generator, or none, begins where that of the interrupted fit did.
-    if not isinstance(named.get("random_state"), Integral):
-        named["random_state"] = None
+    seed = named.get("random_state")
+    named["random_state"] = int(seed) if isinstance(seed, Integral) else None
     return {name: _in_words(value) for name, value in {**named, **data}.items()}
 
 

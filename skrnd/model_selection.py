@@ -130,7 +130,7 @@ class ProbeScorer:
     ...     scoring=ProbeScorer(),
     ...     cv=2,
     ... ).fit(X)
-    >>> 0 <= search.best_score_ <= 1
+    >>> bool(0 <= search.best_score_ <= 1)
     True
     """
 

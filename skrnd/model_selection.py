@@ -195,7 +195,11 @@ class ProbeScorer:
         library = type(X).__module__.partition(".")[0]
         if library in ("pandas", "polars") and hasattr(probe, "set_output"):
             probe.set_output(transform=library)
-        changed = estimator.score_samples(probe.fit_transform(X))
+        images = probe.fit_transform(X)
+        if hasattr(images, "columns"):
+            # Older versions of scikit-learn do not read them from polars.
+            images.columns = X.columns
+        changed = estimator.score_samples(images)
         y = np.r_[np.ones(len(known)), -np.ones(len(changed))]
         return tnr_at_tpr_score(y, np.concatenate([as_numpy(known), as_numpy(changed)]))
 

@@ -491,12 +491,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         plain = layout is None and self.precision == "auto"
         precision = resolve_precision("float32" if plain else self.precision, device)
 
-        if not goes_on:
-            self._layout = layout
-            self.input_shape_ = self.sample_shape_ if layout is None else layout.chw
         train, held_out, sample = self._split(normal, random_state, ranks)
         n_train = len(train) * ranks.size
         if not goes_on:
+            self._layout = layout
+            self.input_shape_ = self.sample_shape_ if layout is None else layout.chw
             self.n_estimators_ = self._resolve_n_estimators(n_train)
             self._architecture = self.network
         check_network(self._architecture, self.input_shape_)
@@ -674,9 +673,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def _split(
         self, normal: np.ndarray, random_state: np.random.RandomState, ranks: Ranks
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows to train on and rows to set the threshold, of this process, and some for `k`.
+        """Rows to train on and rows to set the threshold, of this process, and those for `k`.
 
-        In the order in which they lie in a file.
+        The former in the order in which they lie in a file, the last in a random one.
         """
         train = held_out = normal
         if self.contamination == "auto":
@@ -689,10 +688,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 "each of which needs one to train on and one to set the threshold."
             )
         sample = random_state.permutation(held_out)
-        if self._layout is not None:
-            sample = sample[: sample_size(self.input_shape_)]
         own = np.sort(held_out)[ranks.own :: ranks.size]
-        return ranks.share(np.sort(train)), own, np.sort(sample)
+        return ranks.share(np.sort(train)), own, sample
 
     def _choose_blurs(
         self, X: Any, sample: np.ndarray, originals: torch.Tensor, memory: Memory
@@ -712,8 +709,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 stacklevel=5,
             )
         if self._layout is not None:
-            images = torch.empty(len(sample), *self.input_shape_)
-            self._standardise(X, sample, out=images)
+            rows = np.sort(sample[: sample_size(self.input_shape_)])
+            images = torch.empty(len(rows), *self.input_shape_)
+            self._standardise(X, rows, out=images)
             self.blurs_, groups, self.k_ = make_blurs(
                 self.k, self.blur, self.geometry, originals.numpy(), images.numpy(), memory
             )
@@ -1170,3 +1168,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+def check_detector(detector: Any, function: str) -> None:
+    """Refuse, for a function of this package, what is no fitted detector."""
+    if not isinstance(detector, SVDRNDDetector):
+        raise TypeError(
+            f"{function} takes an SVDRNDDetector; got {type(detector).__name__}. Of a Pipeline, "
+            "pass the last step."
+        )
+    check_is_fitted(detector)

@@ -66,13 +66,13 @@ def download(
     """
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"url must start with http:// or https://; got {url!r}.")
-    if path.exists() and sha256_of(path) == sha256:
+    if is_whole(path, sha256):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with _exclusively(path.parent):
         # Another process may have finished it while this one waited.
-        if path.exists() and sha256_of(path) == sha256:
+        if is_whole(path, sha256):
             return path
         for n_left in reversed(range(n_retries + 1)):
             try:
@@ -84,7 +84,7 @@ def download(
                     raise OSError(f"{url} could not be downloaded: {error}") from error
                 logger.warning("Downloading %s broke off (%s); trying again.", url, error)
                 time.sleep(delay)
-        digest = sha256_of(part)
+        digest = _sha256_of(part)
         if digest != sha256:
             part.unlink()
             raise ChecksumError(
@@ -155,6 +155,11 @@ def _exclusively(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def sha256_of(path: Path) -> str:
+def is_whole(path: Path, sha256: str) -> bool:
+    """Whether a file is there and the one that it should be."""
+    return path.exists() and _sha256_of(path) == sha256
+
+
+def _sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

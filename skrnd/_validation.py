@@ -86,8 +86,8 @@ def validate_rows(
         raise ValueError("X is a masked array, and what its mask hides would count; fill it first.")
     if not hasattr(X, "shape"):
         X = _array_of(X)
-    if isinstance(X, np.ndarray) and X.ndim == 1 and X.dtype.kind in "US":
-        raise _names_files(X[0])
+    if isinstance(X, np.ndarray) and X.ndim < 2:
+        _refuse_what_holds_no_rows(X)
     if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
         raise TypeError(f"X holds dates or times ({X.dtype}), not numbers.")
     if not reset:
@@ -119,25 +119,22 @@ def validate_rows(
 
 
 def _array_of(X: Any) -> np.ndarray:
-    """An array of what has no shape, such as a list of images; says what it is if there is none.
+    """An array of what has no shape, such as a list of images.
 
     Raises
     ------
     TypeError
-        If X is a mapping, an iterator or the like.
+        If X is a mapping.
     ValueError
-        If X names files, or if its rows differ in shape.
+        If its rows differ in shape.
     """
     if isinstance(X, Mapping):
         raise TypeError(
             f"X is a {type(X).__name__}, not an array; pass what it holds under one of its keys, "
             f"{', '.join(map(repr, X))}."
         )
-    first = X[0] if isinstance(X, list | tuple) and X else X
-    if isinstance(first, str | os.PathLike):
-        raise _names_files(first)
     try:
-        array = np.asarray(X)
+        return np.asarray(X)
     except ValueError as error:
         # numpy's error does not tell the sizes of the images.
         shapes = sorted({np.asarray(row).shape for row in X})
@@ -146,16 +143,23 @@ def _array_of(X: Any) -> np.ndarray:
             f"The rows of X differ in shape: {', '.join(map(str, shapes[:3]))}{more}. Images must "
             "have one size; skrnd.datasets.load_images brings files to it."
         ) from error
-    if array.ndim == 0 and array.dtype == object:
-        raise TypeError(f"X must be an array, a tensor or a list of rows; got {type(X).__name__}.")
-    return array
 
 
-def _names_files(first: Any) -> ValueError:
-    return ValueError(
-        f"X names files ({str(first)!r}), not images; skrnd.datasets.load_images and "
-        "load_image_folder read pictures."
-    )
+def _refuse_what_holds_no_rows(X: np.ndarray) -> None:
+    """Say what X is if it names files or is a single object.
+
+    All else with fewer than two dimensions is left to scikit-learn.
+    """
+    first = X.flat[0] if X.size else None
+    if isinstance(first, str | bytes | os.PathLike):
+        raise ValueError(
+            f"X names files ({str(first)!r}), not images; skrnd.datasets.load_images and "
+            "load_image_folder read pictures."
+        )
+    if X.ndim == 0 and X.dtype == object:
+        raise TypeError(
+            f"X must be an array, a tensor or a list of rows; got {type(first).__name__}."
+        )
 
 
 def _compare_shape(estimator: Any, shape: tuple[int, ...]) -> None:
@@ -225,11 +229,17 @@ def _first(item: Any) -> Any:
 
 def _rows_of(X: Dataset[Any] | DataLoader[Any]) -> Any:
     if isinstance(X, DataLoader):
-        # Of a batch sampler that a user gave, torch says nothing in X.sampler.
-        in_order = X.batch_sampler is None or type(X.batch_sampler) is BatchSampler
-        sampler = getattr(X.batch_sampler, "sampler", X.sampler)
-        drops = X.drop_last or getattr(X.batch_sampler, "drop_last", False)
-        if not in_order or drops or not isinstance(sampler, SequentialSampler):
+        batches = X.batch_sampler
+        if batches is None:
+            in_order = isinstance(X.sampler, SequentialSampler)
+        else:
+            # X.sampler says nothing of a batch sampler that a user gave.
+            in_order = (
+                type(batches) is BatchSampler
+                and isinstance(batches.sampler, SequentialSampler)
+                and not batches.drop_last
+            )
+        if not in_order:
             raise ValueError(
                 "X is a DataLoader that does not keep all rows in their order, so that nothing "
                 "tells whose a score is; pass one with shuffle=False, drop_last=False and no "

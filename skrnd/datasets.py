@@ -27,7 +27,7 @@ from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ._download import download, sha256_of
+from ._download import download, is_whole
 
 __all__ = [
     "fetch_cifar10",
@@ -741,8 +741,7 @@ class _Cache:
         paths = []
         for file in _REMOTE[name][part]:
             path = folder / file.name
-            is_there = path.exists() and sha256_of(path) == file.sha256
-            if not self.download_if_missing and not is_there:
+            if not self.download_if_missing and not is_whole(path, file.sha256):
                 raise OSError(f"{path} is not there, or damaged, and download_if_missing is False.")
             paths.append(
                 download(

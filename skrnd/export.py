@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ._backend import own_torch_state
-from ._detector import FARTHEST, SVDRNDDetector
+from ._detector import FARTHEST, SVDRNDDetector, check_detector
 from ._storage import write_whole
 
 __all__ = ["to_onnx"]
@@ -65,7 +64,7 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        If it is no SVDRNDDetector.
+        If it is no SVDRNDDetector. What the other steps of a Pipeline do is in no graph.
     NotFittedError
         If the detector is not fitted.
     ImportError
@@ -91,12 +90,7 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     >>> session = onnxruntime.InferenceSession("detector.onnx")  # doctest: +SKIP
     >>> score, label = session.run(None, {"X": X})  # doctest: +SKIP
     """
-    if not isinstance(detector, SVDRNDDetector):
-        raise TypeError(
-            f"to_onnx takes an SVDRNDDetector; got {type(detector).__name__}. Of a Pipeline, it "
-            "takes the last step, and what the others do is not in the graph."
-        )
-    check_is_fitted(detector)
+    check_detector(detector, "to_onnx")
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f'to_onnx needs {" and ".join(missing)}: pip install "skrnd[onnx]"')

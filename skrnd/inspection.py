@@ -22,7 +22,7 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from ._detector import SVDRNDDetector
+from ._detector import SVDRNDDetector, check_detector
 from ._images import ImageLayout, find_layout
 from ._validation import as_numpy, check_values, take_rows, validate_rows
 from .metrics import _ranked, aupr_score, auroc_score, tnr_at_tpr_score
@@ -945,7 +945,7 @@ def judgements(detector: SVDRNDDetector, X: Any) -> dict[str, np.ndarray]:
     >>> bool(max(judged.values())[0] == -detector.score_samples(X_smooth)[0])
     True
     """
-    _check_detector(detector, "judgements")
+    check_detector(detector, "judgements")
     X, _ = validate_rows(detector, X, reset=False, allow_unread=True)
     return detector._judgements_of(as_numpy(X))
 
@@ -1032,7 +1032,7 @@ def novelty_map(
     >>> bool(row >= 20 and column < 20)
     True
     """
-    _check_detector(detector, "novelty_map")
+    check_detector(detector, "novelty_map")
     if detector._layout is None:
         raise ValueError("The detector was fitted on plain rows, which have no places.")
     images = _checked(_array(images))
@@ -1064,13 +1064,6 @@ def novelty_map(
         seen = detector._layout.from_nchw(np.moveaxis(seen, -1, 1))
         novelty.flat[batch] = -detector._scores_of(seen)
     return of_row @ novelty @ of_column.T
-
-
-def _check_detector(detector: Any, function: str) -> None:
-    """Refuse what is no fitted detector of this package."""
-    if not isinstance(detector, SVDRNDDetector):
-        raise TypeError(f"{function} takes an SVDRNDDetector; got {type(detector).__name__}.")
-    check_is_fitted(detector)
 
 
 def _windows(side: int, window: int, step: int, filled: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1238,6 +1238,7 @@ def nan_at(*shape):
         ({}, ["a.png", "b.png"], None, ValueError, "names files.*load_images"),
         ({}, np.array(["a.png", "b.png"]), None, ValueError, "names files.*load_images"),
         ({}, "folder", None, ValueError, "names files.*load_image_folder"),
+        ({}, np.array([], dtype=str), None, ValueError, "Expected 2D array"),
         ({}, [Path("a.png")], None, ValueError, r"names files \('a.png'\)"),
         ({}, Bunch(data=ones(20, 8, 8), target=1), None, TypeError, "a Bunch.*'data', 'target'"),
         ({}, iter(ones(20, 8, 8)), None, TypeError, "a list of rows; got "),

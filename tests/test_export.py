@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 
 from skrnd import SVDRNDDetector
 from skrnd.export import to_onnx
@@ -44,6 +45,8 @@ def test_a_graph_gives_the_same_verdicts(shape, params, tmp_path, rng):
 def test_only_fitted_detectors(tmp_path):
     with pytest.raises(NotFittedError):
         to_onnx(SVDRNDDetector(), tmp_path / "detector.onnx")
+    with pytest.raises(TypeError, match=r"to_onnx takes an SVDRNDDetector; got Pipeline\. .* last"):
+        to_onnx(make_pipeline(SVDRNDDetector()), tmp_path / "detector.onnx")
 
 
 def test_without_onnx(monkeypatch, tmp_path, rng):

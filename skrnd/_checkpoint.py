@@ -20,7 +20,7 @@ import torch
 
 from ._distillation import Curves, Training
 from ._distributed import Ranks
-from ._storage import write_whole
+from ._storage import remove_parts, write_whole
 
 # Parameters that change nothing about what is learned.
 _INDIFFERENT = {"checkpoint", "device", "memory", "verbose"}
@@ -50,7 +50,7 @@ class Checkpoint:
 
     def __init__(self, path: str | os.PathLike[str] | None, ranks: Ranks) -> None:
         self._path = None if path is None else Path(path)
-        self._is_writer = ranks.own == 0
+        self._is_first = ranks.own == 0
         self._identity: dict[str, str] = {}
         self._beginning: tuple[Any, ...] = ()
         self.state: dict[str, Any] | None = None
@@ -58,7 +58,7 @@ class Checkpoint:
             return
         error = None
         try:
-            self.state = _read(self._path) if self._is_writer else None
+            self.state = _read(self._path) if self._is_first else None
         except ValueError as refusal:
             error = refusal
         # An error of one process would leave the others waiting.
@@ -104,7 +104,7 @@ class Checkpoint:
 
     def write(self, trainings: Sequence[Training], curves: Curves) -> None:
         """Keep the state of the fit; a disk that fails is warned of and stops nothing."""
-        if self._path is None or not self._is_writer:
+        if self._path is None or not self._is_first:
             return
         state = {
             "identity": self._identity,
@@ -127,7 +127,10 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove the file of a fit that has come to its end."""
-        if self._path is None or not self._is_writer or not self._path.exists():
+        if self._path is None or not self._is_first:
+            return
+        remove_parts(self._path)
+        if not self._path.exists():
             return
         try:
             self._path.unlink()

@@ -281,8 +281,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     >>> import numpy as np
     >>> from skrnd import SVDRNDDetector
     >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(200, 8, 8))
-    >>> detector = SVDRNDDetector(random_state=0).fit(X)
+    >>> X = rng.normal(size=(300, 8, 8))
+    >>> detector = SVDRNDDetector(max_epochs=5, random_state=0).fit(X)  # few, for show
     >>> X_new = rng.normal(size=(10, 8, 8))
     >>> float(np.mean(detector.score_samples(5 * X_new) < detector.offset_))
     1.0

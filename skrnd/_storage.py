@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import os
 import tempfile
@@ -91,5 +92,13 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
     finally:
         # It is gone already, or what has failed before fails again.
+        with suppress(OSError):
+            part.unlink()
+
+
+def remove_parts(path: Path) -> None:
+    """Remove what killed processes have left that were about to put a file in this place."""
+    # The names that `write_whole` gives.
+    for part in path.parent.glob(f".{glob.escape(path.name[:40])}.{'[0-9a-f]' * 32}.part"):
         with suppress(OSError):
             part.unlink()

@@ -139,9 +139,9 @@ def test_no_probe_is_refused(rng):
 
 def test_grid_search_without_a_novel_image(rng):
     """In worker processes, so the scorer is pickled; plain RND is what it must not choose."""
-    X = rng.normal(size=(300, 8, 8)).astype(np.float32)
+    X = rng.normal(size=(200, 8, 8)).astype(np.float32)
     search = GridSearchCV(
-        SVDRNDDetector(max_epochs=15, random_state=0),
+        SVDRNDDetector(max_epochs=6, random_state=0),
         {"blur": [None, "two-sided"]},
         scoring=ProbeScorer([GaussianBlur(1.0), SVDSharpen(0.5, gain=2.0)]),
         cv=2,

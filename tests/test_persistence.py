@@ -30,15 +30,15 @@ SETTINGS = {
     "array": {"k": np.array([3, 5])},
     "transformers": {"blur": [GaussianBlur(2.0), "svd"], "k": 3, "geometry": Rotate()},
     "contamination": {"blur": None, "contamination": 0.1},
-    "resnet34": {"network": "resnet34", "blur": "svd"},
+    "resnet34": {"network": "resnet34", "blur": "svd", "batch_size": 60},
     "tuple": {"blur": ("svd", "dct"), "image_shape": (8, 8, 3), "channel_axis": -1},
 }
 
 
-@pytest.fixture(params=SETTINGS)
-def fitted(request, rng):
+@pytest.fixture(params=SETTINGS, scope="module")
+def fitted(request):
     """A detector in each setting, and what it was fitted on."""
-    X = rng.normal(size=(60, 8, 8, 3)).astype(np.float32)
+    X = np.random.default_rng(0).normal(size=(60, 8, 8, 3)).astype(np.float32)
     return SVDRNDDetector(**QUICK, **SETTINGS[request.param]).fit(X), X
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from sklearn import config_context
 
-from skrnd._storage import Storage, working_bytes, write_whole
+from skrnd._storage import Storage, remove_parts, working_bytes, write_whole
 
 
 def test_a_share_of_the_working_memory():
@@ -72,6 +72,23 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path):
     with pytest.raises(FileNotFoundError) as told:
         write_whole(path, b"")
     assert told.value.filename == str(path)
+
+
+def test_parts_of_killed_processes_are_removed(tmp_path):
+    """And no others."""
+    path = tmp_path / ("[*]?" + "x" * 240)
+    code = (
+        "import os, signal, sys; from pathlib import Path; from skrnd._storage import write_whole;"
+        "os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL);"
+        "write_whole(Path(sys.argv[1]), b'content')"
+    )
+    process = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert process.returncode == -signal.SIGKILL
+    (part,) = tmp_path.iterdir()
+    other = part.with_name(part.name.replace("x.", "x.other."))
+    other.touch()
+    remove_parts(path)
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_several_may_write_the_same_file(tmp_path):

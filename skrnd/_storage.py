@@ -78,8 +78,8 @@ def write_whole(path: Path, content: bytes) -> None:
     OSError
         If that cannot be done. What was in its place is there still.
     """
-    # Of a name of its own, for others may be writing the same file, and no longer than allowed.
-    part = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.part")
+    # Of a name of its own, for others may be writing the same file.
+    part = path.with_name(_part_name(_stem(path), uuid.uuid4().hex))
     try:
         with part.open("xb") as file:
             file.write(content)
@@ -98,7 +98,15 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def remove_parts(path: Path) -> None:
     """Remove what killed processes have left that were about to put a file in this place."""
-    # The names that `write_whole` gives.
-    for part in path.parent.glob(f".{glob.escape(path.name[:40])}.{'[0-9a-f]' * 32}.part"):
+    for part in path.parent.glob(_part_name(glob.escape(_stem(path)), "[0-9a-f]" * 32)):
         with suppress(OSError):
             part.unlink()
+
+
+def _stem(path: Path) -> str:
+    """As much of the name as leaves a part's name no longer than allowed."""
+    return path.name[:40]
+
+
+def _part_name(stem: str, unique: str) -> str:
+    return f".{stem}.{unique}.part"

@@ -741,9 +741,7 @@ class _Cache:
         paths = []
         for file in _REMOTE[name][part]:
             path = folder / file.name
-            if not self.download_if_missing and not is_whole(path, file.sha256):
-                raise OSError(f"{path} is not there, or damaged, and download_if_missing is False.")
-            paths.append(
+            if self.download_if_missing:
                 download(
                     file.url,
                     path,
@@ -752,7 +750,9 @@ class _Cache:
                     delay=self.delay,
                     progress=self.progress,
                 )
-            )
+            elif not is_whole(path, file.sha256):
+                raise OSError(f"{path} is not there, or damaged, and download_if_missing is False.")
+            paths.append(path)
         return paths
 
 

@@ -177,7 +177,8 @@ def _processor():
     if cpuinfo.exists():
         names = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
         if names:
-            return names[0].partition(":")[2].strip()
+            name = names[0].partition(":")[2].strip()
+            return f"{name} with {torch.backends.cpu.get_cpu_capability()}"
     return platform.processor() or platform.machine()
 
 

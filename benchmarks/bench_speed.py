@@ -4,8 +4,9 @@
 
 Every comparison is timed in one run: its contenders take turns, there and back, and
 are compared within each round, since a machine is not as fast in one minute as in the
-next. Writes docs/benchmark_speed.md. Takes CIFAR-10
-images, or random ones of the same shape where there are none.
+next. Writes docs/benchmark_speed_avx512.md, or another page for another kind of
+processor, since ratios differ from kind to kind. Takes CIFAR-10 images, or random ones
+of the same shape where there are none.
 """
 
 import argparse
@@ -343,10 +344,11 @@ def main():
     images = (images - images.mean()) / images.std()
     few = images[: options.n_train]
     n_rounds = options.rounds
+    kind = torch.backends.cpu.get_cpu_capability()
     small, sizes = blurs(images, n_rounds)
     many, single, busy = scores(images, n_rounds)
     text = (
-        "# Speed\n\n"
+        f"# Speed, with {kind}\n\n"
         "The contenders of a table take turns; seconds are medians over rounds, and so are the "
         "ratios over the first of them, so that 2 is half as fast. Figures in seconds are of this "
         "machine; ratios should hold on others of its kind.\n\n"
@@ -368,7 +370,7 @@ def main():
             command_line(__file__, parser, options, "n_train", "max_epochs", "rounds", "peers"),
         )
     )
-    path = DOCS / "benchmark_speed.md"
+    path = DOCS / f"benchmark_speed_{kind.lower().replace(' ', '_')}.md"
     path.write_text(text)
     print(text)
 

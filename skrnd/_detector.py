@@ -66,6 +66,8 @@ from ._validation import (
 _FALSE_ALARM_RATE = 0.05
 # Features of plain rows from which on these may be images that have been flattened.
 _LIKELY_PIXELS = 64
+# Rows that are looked at for that.
+_LOOKED_AT = 32
 # Images, not counting copies, that a training with max_epochs="auto" goes through.
 _ROWS_SEEN = 18_000
 # Training images from which on n_estimators="auto" averages two networks of each kind;
@@ -386,7 +388,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             and of dask are read slice by slice.
         y : array-like of shape (n,), default=None
             Rows labelled -1, scikit-learn's outlier, are left out. Any other
-            label is ignored.
+            label is ignored, with a warning if there are two and neither is -1: one of
+            them may mean outliers, which would be trained on.
 
         Returns
         -------
@@ -699,15 +702,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self.blurs_: list[Any] = []
         self.k_: Any = None
         groups: list[list[int]] = [[]]
-        is_idle = self._layout is None and not (isinstance(self.k, str) and self.geometry is None)
-        if is_idle and self.input_shape_[0] >= _LIKELY_PIXELS:
-            warnings.warn(
-                f"X has plain rows of {self.input_shape_[0]} features, of which no copies are "
-                f"made: k={self.k!r} and geometry={self.geometry!r} have no effect. If they are "
-                "images, say so with image_shape.",
-                UserWarning,
-                stacklevel=5,
-            )
+        if self._layout is None and self.input_shape_[0] >= _LIKELY_PIXELS:
+            self._doubt_plain_rows(X[:_LOOKED_AT])
         if self._layout is not None:
             rows = np.sort(sample[: sample_size(self.input_shape_)])
             images = torch.empty(len(rows), *self.input_shape_)
@@ -716,6 +712,21 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 self.k, self.blur, self.geometry, originals.numpy(), images.numpy(), memory
             )
         return groups
+
+    def _doubt_plain_rows(self, X: np.ndarray) -> None:
+        """Warn where plain rows seem to be images that somebody has flattened."""
+        if not isinstance(self.k, str) or self.geometry is not None:
+            sign = f"k={self.k!r} and geometry={self.geometry!r} have no effect"
+        elif _look_like_pixels(X):
+            sign = "their values and their number are those of a square image"
+        else:
+            return
+        warnings.warn(
+            f"X has plain rows of {self.input_shape_[0]} features, of which no copies are made, "
+            f"and {sign}. If they are images, say so with image_shape.",
+            UserWarning,
+            stacklevel=7,
+        )
 
     def _groups(self) -> list[list[int]]:
         """Which copies each predictor of an earlier fit has learned from."""
@@ -1002,6 +1013,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def calibrate(self, X: Any, false_alarm_rate: float = 0.05) -> SVDRNDDetector:
         """Move the threshold by new normal rows, without training again.
 
+        It warns if most of them are novel by the threshold they are to move. That is what rows
+        look like that were prepared in another way than those of `fit`, divided by 255 for
+        instance, and a threshold that calls these normal finds nothing any more.
+
         Parameters
         ----------
         X : array-like or tensor
@@ -1047,6 +1062,15 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             raise ValueError(
                 f"false_alarm_rate={false_alarm_rate} takes at least {fewest} rows to be kept; "
                 f"X has {len(scores)}."
+            )
+        n_novel = np.count_nonzero(scores < self.offset_)
+        if n_novel > len(scores) / 2:
+            warnings.warn(
+                f"{n_novel} of {len(scores)} rows, which are to be normal, were novel so far. If X "
+                "was prepared in another way than in fit (other values, size or colours), the new "
+                "threshold is of no use.",
+                UserWarning,
+                stacklevel=2,
             )
         self.offset_ = held_out_threshold(scores, false_alarm_rate)
         self.calibration_scores_ = np.sort(scores)
@@ -1168,6 +1192,22 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+def _look_like_pixels(X: np.ndarray) -> bool:
+    """Whether rows may be square images, grey or in colours, of 8-bit values.
+
+    Counts of words are whole numbers too, but neighbours among them are not alike.
+    """
+    X = np.asarray(X, dtype=np.float64)
+    n = X.shape[1]
+    is_square = any(
+        math.isqrt(size) ** 2 == size for size in [n, *([n // 3] if n % 3 == 0 else [])]
+    )
+    if not is_square or X.min() < 0 or X.max() > 255 or np.any(X % 1):
+        return False
+    # Of two values that have nothing in common it would be twice the variance.
+    return bool(np.square(np.diff(X)).mean() < 1.3 * X.var(axis=1).mean())
 
 
 def check_detector(detector: Any, function: str) -> None:

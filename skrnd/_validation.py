@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral
@@ -327,6 +328,8 @@ def _check_tensor(estimator: Any, X: torch.Tensor, *, ensure_min_samples: int) -
 def inlier_rows(y: Any, n_samples: int) -> np.ndarray:
     """Mask of the rows that `y` does not label as outliers (-1).
 
+    Warns of two labels of which neither is -1, since one of them may mean outliers.
+
     Raises
     ------
     ValueError
@@ -341,9 +344,23 @@ def inlier_rows(y: Any, n_samples: int) -> np.ndarray:
             f"{n_samples} rows, y has shape {y.shape}."
         )
     labels = y.reshape(n_samples, -1)
-    if labels.shape[1] != 1 or labels.dtype.kind not in "biufO":
+    if labels.shape[1] != 1:
         return np.ones(n_samples, dtype=bool)
-    inlier = labels[:, 0] != -1
+    labels = labels[:, 0]
+    inlier = np.ones(n_samples, dtype=bool)
+    if labels.dtype.kind in "biufO":
+        inlier = (labels != -1).astype(bool)
     if n_samples and not inlier.any():
         raise ValueError("y labels every row -1 (novel); there is no normal row to learn from.")
-    return inlier.astype(bool)
+    # Objects of several types cannot be sorted.
+    distinct = np.unique(labels.astype(str) if labels.dtype.kind == "O" else labels).tolist()
+    if inlier.all() and len(distinct) == 2:
+        one, other = distinct
+        warnings.warn(
+            f"y has the labels {one!r} and {other!r}, and all rows are taken for normal: outliers "
+            f"are labelled -1. If {other!r} means an outlier, pass "
+            f"np.where(y == {other!r}, -1, 1).",
+            UserWarning,
+            stacklevel=6,
+        )
+    return inlier

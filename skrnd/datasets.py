@@ -529,8 +529,9 @@ def load_images(
 ) -> np.ndarray:
     """Load picture files, resized to one size.
 
-    Pictures are turned upright as their camera says and resized without regard to
-    their proportions. It needs Pillow, ``pip install "skrnd[images]"``.
+    Pictures are turned upright as their camera says, laid on white where they are
+    transparent, and resized without regard to their proportions. It needs Pillow,
+    ``pip install "skrnd[images]"``.
 
     Parameters
     ----------
@@ -581,7 +582,7 @@ def load_images(
                         f"{path} holds values of more than 8 bits (Pillow's mode {picture.mode}), "
                         "of a range that is not known; a detector takes them as an array."
                     )
-                upright = pillow.ImageOps.exif_transpose(picture).convert(mode)
+                upright = _on_white(pillow.ImageOps.exif_transpose(picture)).convert(mode)
                 resized = np.asarray(upright.resize((width, height), resample))
         except (OSError, SyntaxError, pillow.Image.DecompressionBombError) as error:
             unreadable.append(f"{path} ({error})")
@@ -593,6 +594,16 @@ def load_images(
             f"{'; '.join(unreadable)}"
         )
     return X
+
+
+def _on_white(picture: Any) -> Any:
+    """A picture as it is seen on a white page: nobody sees the colours of what is transparent."""
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return picture
+    opaque = picture.convert("RGBA")
+    page = _pillow("load_images").Image.new("RGBA", opaque.size, "white")
+    page.alpha_composite(opaque)
+    return page
 
 
 def _pillow(asked_by: str) -> Any:

@@ -104,7 +104,10 @@ def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
 
     safetensors = _safetensors()
     if type(detector) is not SVDRNDDetector:
-        raise TypeError(f"save takes an SVDRNDDetector; got {type(detector).__name__}.")
+        raise TypeError(
+            f"save takes an SVDRNDDetector; got {type(detector).__name__}. Of a Pipeline, pass the "
+            "last step."
+        )
     check_is_fitted(detector)
     arrays = {name: getattr(detector, name) for name in _ARRAYS}
     for name in _OPTIONAL_ARRAYS:

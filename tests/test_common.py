@@ -24,6 +24,9 @@ from skrnd._images import ImageLayout
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 from skrnd.geometry import Contrast, Flip, Invert, Rotate, Shear, Translate
 
+# Their y has two classes, and knows nothing of outliers.
+pytestmark = pytest.mark.filterwarnings("ignore:y has the labels:UserWarning")
+
 TRANSFORMERS = [
     SVDBlur(),
     SVDBlur(0.5, channel_axis=1),

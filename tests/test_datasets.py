@@ -339,6 +339,32 @@ def test_photographs_are_turned_upright(tmp_path):
     np.testing.assert_array_equal(X[0, 0], pixels[::-1])
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white(mode, tmp_path, rng):
+    """Whatever colours it has, which nobody sees."""
+    seen = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    seen[4:] = 255
+    hidden = seen.copy()
+    hidden[4:] = rng.integers(0, 256, (4, 8, 3))
+    if mode == "P":
+        # One of its colours stands for nothing.
+        picture = Image.fromarray(np.repeat(np.arange(8, dtype=np.uint8), 8).reshape(8, 8), "P")
+        picture.putpalette([*range(21), 9, 9, 9])
+        picture.info["transparency"] = 7
+        expected = np.arange(24, dtype=np.uint8).reshape(8, 1, 3).repeat(8, 1)
+        expected[7] = 255
+    else:
+        picture = Image.fromarray(hidden).convert(mode)
+        alpha = np.full((8, 8), 255, dtype=np.uint8)
+        alpha[4:] = 0
+        picture.putalpha(Image.fromarray(alpha))
+        grey = mode == "LA"
+        expected = np.asarray(Image.fromarray(seen).convert("L" if grey else "RGB").convert("RGB"))
+    picture.save(tmp_path / "picture.png")
+    X = load_images([tmp_path / "picture.png"], size=(8, 8))
+    np.testing.assert_array_equal(X[0].transpose(1, 2, 0), expected)
+
+
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1", "LA"])
 def test_pictures_of_any_kind(tmp_path, rng, mode):
     picture = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).convert(mode)

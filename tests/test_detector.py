@@ -679,6 +679,14 @@ def test_calibration_moves_the_threshold_and_nothing_else(calibrated):
     assert (np.diff(detector.calibration_scores_) >= 0).all()
 
 
+def test_calibration_by_rows_of_another_kind_is_warned_of(calibrated):
+    """Most of which were novel so far."""
+    detector, draw = calibrated
+    with pytest.warns(UserWarning, match="100 of 100 rows, which are to be normal, were novel"):
+        detector.calibrate(draw(100) + 100)
+    detector.calibrate(draw(100) + 100)
+
+
 def test_p_values_agree_with_the_threshold(calibrated):
     detector, draw = calibrated
     detector.calibrate(draw(999), false_alarm_rate=0.1)
@@ -758,6 +766,27 @@ def test_what_has_no_effect_on_plain_rows_is_warned_of(params, images):
     with pytest.warns(UserWarning, match=r"plain rows of 192 features.*no effect.*image_shape"):
         detector = SVDRNDDetector(**QUICK, **params).fit(rows)
     np.testing.assert_array_equal(detector.score_samples(rows), expected)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (60, 3, 8, 8)])
+def test_rows_that_look_like_images_are_warned_of(shape, rng):
+    smooth = rng.integers(0, 40, size=shape).cumsum(-1) % 256
+    rows = smooth.reshape(len(smooth), -1)
+    with pytest.warns(UserWarning, match="plain rows of .* square image.*image_shape") as caught:
+        SVDRNDDetector(**QUICK).fit(rows)
+    assert caught[0].filename == __file__
+    # Counts of words, other values, a length that no square has.
+    for others in (rng.poisson(5, size=rows.shape), rows + 0.5, rows * 10, rows[:, :-1]):
+        SVDRNDDetector(**QUICK).fit(others)
+
+
+def test_two_labels_of_which_none_is_an_outlier_are_warned_of(images):
+    y = np.r_[np.zeros(50), np.ones(10)]
+    with pytest.warns(UserWarning, match=r"labels 0\.0 and 1\.0, and all rows") as caught:
+        detector = SVDRNDDetector(**QUICK).fit(images, y)
+    assert caught[0].filename == __file__
+    expected = SVDRNDDetector(**QUICK).fit(images).score_samples(images)
+    np.testing.assert_array_equal(detector.score_samples(images), expected)
 
 
 def test_flat_rows_with_image_shape_are_images(images):
@@ -920,7 +949,7 @@ def test_outliers_in_y_never_enter_the_training(images, rng):
 
 def test_any_other_y_is_ignored(images):
     expected = SVDRNDDetector(**QUICK).fit(images).score_samples(images)
-    for y in (np.arange(60) % 10, np.array(["cat", "dog"] * 30), np.linspace(0, 1, 60)):
+    for y in (np.arange(60) % 10, np.array(["cat", "dog", "cow"] * 20), np.linspace(0, 1, 60)):
         np.testing.assert_array_equal(
             SVDRNDDetector(**QUICK).fit(images, y).score_samples(images), expected
         )

@@ -188,6 +188,25 @@ def test_any_other_y_is_ignored(y):
     assert inlier_rows(y, 4).all()
 
 
+@pytest.mark.parametrize(
+    ("y", "named"),
+    [
+        ([0, 1, 0, 1], "0 and 1"),
+        ([False, True, True, True], "False and True"),
+        (["good", "good", "bad", "good"], "'bad' and 'good'"),
+        (np.array(["good", 1, "good", 1], dtype=object), "'1' and 'good'"),
+    ],
+)
+def test_two_labels_without_minus_one_are_warned_of(y, named):
+    with pytest.warns(UserWarning, match=f"labels {named}, and all rows are taken for normal"):
+        assert inlier_rows(y, 4).all()
+
+
+@pytest.mark.parametrize("y", [[1, 1, 1, 1], [0, 0, 0, 0], [0, 1, 2, 1], [1, -1, 0, 1], None])
+def test_other_labels_are_not(y):
+    inlier_rows(y, 4)
+
+
 @pytest.mark.parametrize("y", [[1, 1, 1], [1] * 5, 1])
 def test_y_of_another_length_is_refused(y):
     with pytest.raises(ValueError, match=r"inconsistent.*X has 4 rows"):

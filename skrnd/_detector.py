@@ -592,9 +592,25 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 logger.info("no epoch of the last %d was better", self.n_iter_no_change)
                 break
             epoch = context.subcontext(task_name="epoch")
-            epoch.call_on_fit_task_begin(estimator=self, X=X, y=y)
             try:
+                epoch.call_on_fit_task_begin(estimator=self, X=X, y=y)
                 curves.loss.append(run_epoch(trainings))
+                per_epoch = (time.monotonic() - start) / (number - n_behind)
+                logger.info(
+                    "epoch %d of %d: loss %.4f, about %.0f s left",
+                    number,
+                    max_epochs,
+                    curves.loss[-1],
+                    per_epoch * (max_epochs - number),
+                )
+                if self.early_stopping:
+                    self._keep_best(trainings, held, curves)
+                checkpoint.write(trainings, curves)
+                # To conclude takes all processes, and each has callbacks of its own.
+                as_it_is = partial(self._as_it_is, conclude, curves) if ranks.size == 1 else None
+                stop = epoch.call_on_fit_task_end(
+                    estimator=self, X=X, y=y, reconstruction_attributes=as_it_is
+                )
             except KeyboardInterrupt:
                 # What can be taken up again later is not to be concluded now.
                 if not curves.loss or self.checkpoint is not None or ranks.size > 1:
@@ -606,22 +622,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                     stacklevel=6,
                 )
                 break
-            per_epoch = (time.monotonic() - start) / (number - n_behind)
-            logger.info(
-                "epoch %d of %d: loss %.4f, about %.0f s left",
-                number,
-                max_epochs,
-                curves.loss[-1],
-                per_epoch * (max_epochs - number),
-            )
-            if self.early_stopping:
-                self._keep_best(trainings, held, curves)
-            checkpoint.write(trainings, curves)
-            # To conclude takes all processes, and each has callbacks of its own.
-            as_it_is = partial(self._as_it_is, conclude, curves) if ranks.size == 1 else None
-            stop = epoch.call_on_fit_task_end(
-                estimator=self, X=X, y=y, reconstruction_attributes=as_it_is
-            )
             if any(ranks.gather(stop)):
                 logger.info("a callback stops the training")
                 break

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from sklearn import get_config
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import Options, StrOptions
 from sklearn.utils.validation import check_array, validate_data
 from torch.utils.data import (
@@ -30,6 +31,21 @@ LAYOUT_CONSTRAINTS = {
     "image_shape": ["array-like", None],
     "channel_axis": [StrOptions({"auto"}), Options(Integral, {-3, -1, 1, 3})],
 }
+
+
+def layout_of(
+    estimator: Any, X: Any, image_shape: tuple[int, ...] | None, channel_axis: str | int
+) -> tuple[tuple[int, ...] | None, str | int]:
+    """`image_shape` and `channel_axis` as given or, if they are not, as a detector has them.
+
+    A detector or a Pipeline that ends in one; the shape matters to flat rows alone.
+    """
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    if image_shape is None and np.ndim(X) == 2:
+        image_shape = getattr(last, "image_shape", None)
+    if channel_axis == "auto":
+        channel_axis = getattr(last, "channel_axis", "auto")
+    return image_shape, channel_axis
 
 
 @contextmanager
@@ -82,7 +98,7 @@ def validate_rows(
         None for plain rows.
     """
     if isinstance(X, (Dataset, DataLoader)):
-        X = _rows_of(X)
+        X = rows_of(X)
     if np.ma.is_masked(X):
         raise ValueError("X is a masked array, and what its mask hides would count; fill it first.")
     if not hasattr(X, "shape"):
@@ -228,7 +244,8 @@ def _first(item: Any) -> Any:
     return item[0] if isinstance(item, (tuple, list)) else item
 
 
-def _rows_of(X: Dataset[Any] | DataLoader[Any]) -> Any:
+def rows_of(X: Dataset[Any] | DataLoader[Any]) -> Any:
+    """The rows of a Dataset, read as they are sliced, or all those of a DataLoader."""
     if isinstance(X, DataLoader):
         batches = X.batch_sampler
         if batches is None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.metrics import precision_recall_curve, roc_curve
 from sklearn.utils import check_scalar, gen_batches
@@ -21,10 +22,18 @@ from sklearn.utils.validation import (
     check_is_fitted,
     column_or_1d,
 )
+from torch.utils.data import DataLoader, Dataset
 
 from ._detector import SVDRNDDetector, check_detector
 from ._images import ImageLayout, find_layout
-from ._validation import as_numpy, check_values, take_rows, validate_rows
+from ._validation import (
+    as_numpy,
+    check_values,
+    layout_of,
+    rows_of,
+    take_rows,
+    validate_rows,
+)
 from .metrics import _ranked, aupr_score, auroc_score, tnr_at_tpr_score
 
 __all__ = [
@@ -182,7 +191,7 @@ class ScoreHistogramDisplay(_Display):
             lengths differ.
         """
         is_normal, _ = _ranked(y_true, y_score, 1)
-        scores = column_or_1d(y_score).astype(np.float64)
+        scores = column_or_1d(as_numpy(y_score)).astype(np.float64)
         display = cls(y_true=np.where(is_normal, 1, -1), y_score=scores, threshold=threshold)
         return display.plot(ax=ax, **kwargs)
 
@@ -697,10 +706,11 @@ class BlurLadderDisplay(_Display):
             raise ValueError(
                 f"strengths must hold one below the shorter side of the image, {shorter_side}."
             )
-        blurred = [
-            clone(blur).set_params(**{strength_name: strength}).fit_transform(images)
-            for strength in strengths
-        ]
+        with config_context(transform_output="default"):
+            blurred = [
+                clone(blur).set_params(**{strength_name: strength}).fit_transform(images)
+                for strength in strengths
+            ]
         pictures = _pictures(np.concatenate([images, *blurred]), layout, _range(images))
         display = cls(pictures=pictures, strengths=strengths, strength_name=strength_name)
         return display.plot(ax=ax)
@@ -790,9 +800,9 @@ class ContactSheetDisplay(_Display):
         n_images : int, default=8
             How many of each side, at least 1.
         image_shape : tuple of int, default=None
-            Shape of one image, for flat rows.
+            Shape of one image, for flat rows. None is that of the detector.
         channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-            Axis of X that holds the channels of 3-D images.
+            Axis of X that holds the channels of 3-D images. "auto" is that of the detector.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
 
@@ -808,9 +818,12 @@ class ContactSheetDisplay(_Display):
             If X holds no images.
         """
         _pyplot(cls)
+        scores = estimator.decision_function(X)
+        X = _array(X)
+        image_shape, channel_axis = layout_of(estimator, X, image_shape, channel_axis)
         return cls.from_predictions(
             X,
-            estimator.decision_function(X),
+            scores,
             n_images=n_images,
             image_shape=image_shape,
             channel_axis=channel_axis,
@@ -862,7 +875,7 @@ class ContactSheetDisplay(_Display):
         _pyplot(cls)
         check_scalar(n_images, "n_images", Integral, min_val=1)
         X = _array(X)
-        scores = column_or_1d(y_score)
+        scores = column_or_1d(as_numpy(y_score))
         check_consistent_length(X, scores)
         if np.isnan(scores).any():
             raise ValueError("y_score contains NaN.")
@@ -1131,9 +1144,9 @@ def _image_layout(
 
 
 def _array(X: Any) -> Any:
-    """Numpy of tensors and lists; an array that is read slice by slice stays as it is."""
-    X = as_numpy(X)
-    return X if hasattr(X, "shape") else np.asarray(X)
+    """Numpy of tensors, lists and frames; what is read slice by slice stays as it is."""
+    X = as_numpy(rows_of(X) if isinstance(X, Dataset | DataLoader) else X)
+    return X if hasattr(X, "shape") and not hasattr(X, "columns") else np.asarray(X)
 
 
 def _checked(images: Any) -> np.ndarray:

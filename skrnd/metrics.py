@@ -20,6 +20,8 @@ from sklearn.metrics import average_precision_score, make_scorer, roc_auc_score,
 from sklearn.utils._param_validation import Interval, Options, validate_params
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from ._validation import as_numpy
+
 __all__ = [
     "aupr_score",
     "aupr_scorer",
@@ -297,7 +299,7 @@ aupr_scorer = make_scorer(aupr_score, response_method="decision_function")
 
 def _ranked(y_true: Any, y_score: Any, pos_label: int) -> tuple[np.ndarray, np.ndarray]:
     """Mask of positive rows, and finite numbers in the order of being positive."""
-    y_true, y_score = column_or_1d(y_true), column_or_1d(y_score)
+    y_true, y_score = column_or_1d(as_numpy(y_true)), column_or_1d(as_numpy(y_score))
     check_consistent_length(y_true, y_score)
     if not np.isin(y_true, [1, -1]).all():
         raise ValueError(

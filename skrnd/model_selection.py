@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import KFold
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
 
-from ._validation import as_numpy, inlier_rows
+from ._validation import as_numpy, inlier_rows, layout_of
 from .blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
 from .metrics import tnr_at_tpr_score
 
@@ -78,7 +79,7 @@ class NoveltyKFold(KFold):
         if y is None:
             raise ValueError("NoveltyKFold needs y, with -1 for outliers.")
         check_consistent_length(X, y)
-        is_outlier = column_or_1d(y) == -1
+        is_outlier = column_or_1d(as_numpy(y)) == -1
         normal, outliers = np.flatnonzero(~is_outlier), np.flatnonzero(is_outlier)
         for train, test in super().split(normal):
             yield normal[train], np.concatenate([normal[test], outliers])
@@ -104,7 +105,8 @@ class ProbeScorer:
         gain=2.0)]``: three kinds of smoother images and one of sharper ones,
         milder than those a detector trains on.
     image_shape : tuple of int, default=None
-        Shape of one image, for flat rows. Probes of your own know theirs.
+        Shape of one image, for flat rows. None is that of the detector. Probes of your
+        own know theirs.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images, likewise.
 
@@ -165,21 +167,25 @@ class ProbeScorer:
         Raises
         ------
         ValueError
-            If a probe does not take the images, if there is no probe, or if `y`
-            leaves no row.
+            If a probe does not take the images, if there is no probe, if `y` leaves no
+            row, or if flat rows have no `image_shape`.
         """
         # In the container that it came in, whose names the estimator knows.
         X = _safe_indexing(X, np.flatnonzero(inlier_rows(y, _num_samples(X))))
         known = estimator.score_samples(X)
-        found = [self._found(estimator, probe, X, known) for probe in self._make_probes()]
+        probes = self._make_probes(estimator, X)
+        found = [self._found(estimator, probe, X, known) for probe in probes]
         return float(np.mean(found))
 
-    def _make_probes(self) -> list[Any]:
+    def _make_probes(self, estimator: Any, X: Any) -> list[Any]:
         if self.probes is None:
-            layout: dict[str, Any] = {
-                "image_shape": self.image_shape,
-                "channel_axis": self.channel_axis,
-            }
+            image_shape, channel_axis = layout_of(estimator, X, self.image_shape, self.channel_axis)
+            if image_shape is None and np.ndim(X) == 2:
+                raise ValueError(
+                    "X has flat rows, of which the probes can change nothing; if they are images, "
+                    "say so with image_shape, and otherwise pass probes of your own."
+                )
+            layout: dict[str, Any] = {"image_shape": image_shape, "channel_axis": channel_axis}
             return [
                 GaussianBlur(0.5, **layout),
                 DCTBlur(0.5, **layout),
@@ -195,7 +201,8 @@ class ProbeScorer:
         library = type(X).__module__.partition(".")[0]
         if library in ("pandas", "polars") and hasattr(probe, "set_output"):
             probe.set_output(transform=library)
-        images = probe.fit_transform(X)
+        with config_context(transform_output="default"):
+            images = probe.fit_transform(X)
         if hasattr(images, "columns"):
             # Older versions of scikit-learn do not read them from polars.
             images.columns = X.columns

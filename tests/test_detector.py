@@ -14,6 +14,7 @@ import dask.array
 import distributed
 import h5py
 import joblib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,6 +38,12 @@ from skrnd import CalibrationWarning, SVDRNDDetector
 from skrnd.base import BaseImageTransformer
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
 from skrnd.geometry import Rotate
+from skrnd.inspection import (
+    ContactSheetDisplay,
+    DetectionCurveDisplay,
+    ScoreHistogramDisplay,
+)
+from skrnd.metrics import detection_scorer
 from skrnd.model_selection import NoveltyKFold
 
 QUICK = {"max_epochs": 1, "random_state": 0}
@@ -340,6 +347,15 @@ def test_tensors_come_back_where_scikit_learn_dispatches(images, monkeypatch):
             assert isinstance(method(images), np.ndarray)
         assert values.device == X.device
         np.testing.assert_array_equal(values.numpy(), expected)
+    y = np.r_[np.ones(40), -np.ones(20)]
+    expected = detection_scorer(detector, images, y)
+    with config_context(array_api_dispatch=True):
+        assert detection_scorer(detector, X, y) == expected
+        assert detection_scorer(detector, X, torch.from_numpy(y)) == expected
+        ScoreHistogramDisplay.from_estimator(detector, X, y)
+        DetectionCurveDisplay.from_estimator(detector, X, y)
+        ContactSheetDisplay.from_estimator(detector, X)
+    plt.close("all")
 
 
 needs_callbacks = pytest.mark.skipif(
@@ -501,6 +517,25 @@ def test_ctrl_c_keeps_what_was_learned(images, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         detector.fit(images)
     assert detector.loss_curve_ == losses
+
+
+def test_ctrl_c_between_epochs_keeps_what_was_learned(images, monkeypatch):
+    """While the rows held out are looked at, or a callback is called."""
+
+    def held_out_loss(trainings, held):
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+        looks.append(original(trainings, held))
+        return looks[-1]
+
+    looks, original = [], skrnd._detector.held_out_loss
+    monkeypatch.setattr(skrnd._detector, "held_out_loss", held_out_loss)
+    detector = SVDRNDDetector(max_epochs=5, early_stopping=True, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="Interrupted in epoch 3 of 5"):
+        detector.fit(images)
+    assert len(detector.loss_curve_) == 3
+    assert detector.validation_loss_curve_ == looks
+    assert np.isfinite(detector.decision_function(images)).all()
 
 
 def interrupt(trainings):

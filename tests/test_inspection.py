@@ -15,9 +15,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from sklearn import config_context
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+from torch.utils.data import DataLoader, TensorDataset
 
 from skrnd import SVDRNDDetector, inspection
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
@@ -389,6 +391,40 @@ def test_sheet_of_a_file_and_a_detector(detector, tmp_path, rng):
     drawn = X[display.rows]
     expected = (drawn - drawn.min()) / np.ptp(drawn)
     np.testing.assert_allclose(display.pictures[..., 1], expected, atol=1e-12)
+
+
+def test_sheet_and_map_of_what_a_detector_takes(rng):
+    X = rng.normal(size=(60, 3, 8, 8)).astype(np.float32)
+    detector = SVDRNDDetector(**QUICK).fit(X)
+    sheet = ContactSheetDisplay.from_estimator(detector, X)
+    maps = novelty_map(detector, X)
+    dataset = TensorDataset(torch.from_numpy(X), torch.arange(60))
+    for shown in (dataset, DataLoader(dataset, batch_size=25)):
+        other = ContactSheetDisplay.from_estimator(detector, shown)
+        np.testing.assert_array_equal(other.rows, sheet.rows)
+        np.testing.assert_array_equal(other.pictures, sheet.pictures)
+        np.testing.assert_array_equal(novelty_map(detector, shown), maps)
+
+
+def test_sheet_has_the_layout_of_the_detector(rng):
+    X = rng.normal(size=(60, 4, 8, 4))
+    detector = SVDRNDDetector(channel_axis=-1, **QUICK).fit(X)
+    assert ContactSheetDisplay.from_estimator(detector, X).pictures.shape == (2, 8, 4, 8, 3)
+    rows = X[..., 0].reshape(60, 32)
+    detector = SVDRNDDetector(image_shape=(4, 8), **QUICK)
+    for shown in (rows, pd.DataFrame(rows), pd.DataFrame(rows).add_prefix("pixel")):
+        display = ContactSheetDisplay.from_estimator(detector.fit(shown), shown)
+        scores = detector.decision_function(shown)
+        np.testing.assert_array_equal(display.rows[0], np.argsort(scores)[:8])
+        assert display.pictures.shape == (2, 8, 4, 8, 3)
+
+
+def test_ladder_whatever_transformers_are_set_to_return(rng):
+    image = rng.uniform(size=(8, 8))
+    expected = BlurLadderDisplay.from_estimator(SVDBlur(), image).pictures
+    with config_context(transform_output="pandas"):
+        pictures = BlurLadderDisplay.from_estimator(SVDBlur(), image).pictures
+    np.testing.assert_array_equal(pictures, expected)
 
 
 def test_a_constant_picture_is_drawn():

@@ -7,7 +7,10 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from skrnd import SVDRNDDetector
 from skrnd._validation import as_numpy
@@ -100,6 +103,27 @@ def test_layouts(rng):
     assert flat == ProbeScorer()(Roughness(), X)
 
 
+def test_flat_rows_are_probed_as_the_images_that_the_detector_knows(rng):
+    X = rng.normal(size=(60, 8, 8))
+    rows = X.reshape(60, -1)
+    detector = SVDRNDDetector(image_shape=(8, 8), max_epochs=1, random_state=0)
+    expected = ProbeScorer(image_shape=(8, 8))(detector.fit(rows), rows)
+    assert ProbeScorer()(detector, rows) == expected
+    pipeline = make_pipeline(FunctionTransformer(), detector).fit(rows)
+    assert ProbeScorer()(pipeline, rows) == expected
+    plain = SVDRNDDetector(max_epochs=1, random_state=0).fit(rows)
+    with pytest.raises(ValueError, match="flat rows, of which the probes can change nothing"):
+        ProbeScorer()(plain, rows)
+    ProbeScorer([FunctionTransformer(np.negative)])(plain, rows)
+
+
+def test_scores_whatever_transformers_are_set_to_return(rng):
+    X = rng.normal(size=(50, 12, 12))
+    expected = ProbeScorer()(Roughness(), X)
+    with config_context(transform_output="pandas"):
+        assert ProbeScorer()(Roughness(), X) == expected
+
+
 def test_containers_come_to_the_detector_as_they_are(rng):
     X = rng.normal(size=(50, 12, 12)).astype(np.float32)
     expected = ProbeScorer()(Roughness(), X)
@@ -107,7 +131,8 @@ def test_containers_come_to_the_detector_as_they_are(rng):
     with_outlier = np.concatenate([X, np.zeros((1, 12, 12), np.float32)])
     for wrap in (torch.tensor, lambda X: torch.tensor(X, requires_grad=True), np.ma.masked_array):
         detector = mock.Mock(
-            score_samples=lambda X: Roughness().score_samples(np.asarray(as_numpy(X)))
+            spec=["score_samples"],
+            score_samples=lambda X: Roughness().score_samples(np.asarray(as_numpy(X))),
         )
         assert ProbeScorer()(detector, wrap(with_outlier), y) == pytest.approx(expected)
     for frame in (pd.DataFrame, pl.DataFrame):

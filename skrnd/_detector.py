@@ -1215,6 +1215,6 @@ def check_detector(detector: Any, function: str) -> None:
     if not isinstance(detector, SVDRNDDetector):
         raise TypeError(
             f"{function} takes an SVDRNDDetector; got {type(detector).__name__}. Of a Pipeline, "
-            "pass the last step."
+            "pass the last step, and of a search, its best_estimator_."
         )
     check_is_fitted(detector)

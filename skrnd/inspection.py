@@ -572,9 +572,16 @@ class LossCurveDisplay(_Display):
         ImportError
             Without matplotlib.
         NotFittedError
-            If the estimator has no `loss_curve_`.
+            If the estimator is not fitted.
+        ValueError
+            If it has no `loss_curve_`.
         """
-        check_is_fitted(estimator, "loss_curve_")
+        check_is_fitted(estimator)
+        if not hasattr(estimator, "loss_curve_"):
+            raise ValueError(
+                f"{type(estimator).__name__} has no loss_curve_. Of a Pipeline, pass the last "
+                "step, and of a search, its best_estimator_."
+            )
         name = type(estimator).__name__ if name is None else name
         display = cls(loss_curve=np.asarray(estimator.loss_curve_), name=name)
         return display.plot(ax=ax, **kwargs)

@@ -106,7 +106,7 @@ def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     if type(detector) is not SVDRNDDetector:
         raise TypeError(
             f"save takes an SVDRNDDetector; got {type(detector).__name__}. Of a Pipeline, pass the "
-            "last step."
+            "last step, and of a search, its best_estimator_."
         )
     check_is_fitted(detector)
     arrays = {name: getattr(detector, name) for name in _ARRAYS}

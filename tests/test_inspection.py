@@ -263,7 +263,7 @@ def test_an_unknown_kind_is_refused_before_anything_is_scored():
 # -- loss -----------------------------------------------------------------
 
 
-def test_loss_curve(detector):
+def test_loss_curve(detector, forest):
     display = LossCurveDisplay.from_estimator(detector, color="k")
     assert display.line_.get_xdata().tolist() == [1, 2, 3]
     assert display.line_.get_ydata().tolist() == detector.loss_curve_
@@ -272,6 +272,8 @@ def test_loss_curve(detector):
     for estimator in (SVDRNDDetector(), IsolationForest()):
         with pytest.raises(NotFittedError):
             LossCurveDisplay.from_estimator(estimator)
+    with pytest.raises(ValueError, match=r"IsolationForest has no loss_curve_\. Of a Pipeline"):
+        LossCurveDisplay.from_estimator(forest)
 
 
 # -- blur ladder ----------------------------------------------------------

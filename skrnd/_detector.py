@@ -78,6 +78,8 @@ _BLOCK_VALUES = 2**22
 # Standard deviations from the mean beyond which all values are equally novel;
 # the square of an output still has room in float32.
 FARTHEST = 1e6
+# For those who have the detector in something else.
+WHAT_TO_PASS = "Of a Pipeline, pass the last step, and of a search, its best_estimator_."
 
 
 class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin, BaseEstimator):
@@ -702,9 +704,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self.blurs_: list[Any] = []
         self.k_: Any = None
         groups: list[list[int]] = [[]]
-        if self._layout is None and self.input_shape_[0] >= _LIKELY_PIXELS:
-            self._doubt_plain_rows(X[:_LOOKED_AT])
-        if self._layout is not None:
+        if self._layout is None:
+            if self.input_shape_[0] >= _LIKELY_PIXELS:
+                self._doubt_plain_rows(X[:_LOOKED_AT])
+        else:
             rows = np.sort(sample[: sample_size(self.input_shape_)])
             images = torch.empty(len(rows), *self.input_shape_)
             self._standardise(X, rows, out=images)
@@ -1201,9 +1204,7 @@ def _look_like_pixels(X: np.ndarray) -> bool:
     """
     X = np.asarray(X, dtype=np.float64)
     n = X.shape[1]
-    is_square = any(
-        math.isqrt(size) ** 2 == size for size in [n, *([n // 3] if n % 3 == 0 else [])]
-    )
+    is_square = any(c * math.isqrt(n // c) ** 2 == n for c in (1, 3))
     if not is_square or X.min() < 0 or X.max() > 255 or np.any(X % 1):
         return False
     # Of two values that have nothing in common it would be twice the variance.
@@ -1214,7 +1215,6 @@ def check_detector(detector: Any, function: str) -> None:
     """Refuse, for a function of this package, what is no fitted detector."""
     if not isinstance(detector, SVDRNDDetector):
         raise TypeError(
-            f"{function} takes an SVDRNDDetector; got {type(detector).__name__}. Of a Pipeline, "
-            "pass the last step, and of a search, its best_estimator_."
+            f"{function} takes an SVDRNDDetector; got {type(detector).__name__}. {WHAT_TO_PASS}"
         )
     check_is_fitted(detector)

@@ -97,8 +97,7 @@ def validate_rows(
     layout : ImageLayout or None
         None for plain rows.
     """
-    if isinstance(X, (Dataset, DataLoader)):
-        X = rows_of(X)
+    X = rows_of(X)
     if np.ma.is_masked(X):
         raise ValueError("X is a masked array, and what its mask hides would count; fill it first.")
     if not hasattr(X, "shape"):
@@ -244,8 +243,8 @@ def _first(item: Any) -> Any:
     return item[0] if isinstance(item, (tuple, list)) else item
 
 
-def rows_of(X: Dataset[Any] | DataLoader[Any]) -> Any:
-    """The rows of a Dataset, read as they are sliced, or all those of a DataLoader."""
+def rows_of(X: Any) -> Any:
+    """The rows of a Dataset, read as they are sliced, all those of a DataLoader, or else X."""
     if isinstance(X, DataLoader):
         batches = X.batch_sampler
         if batches is None:
@@ -266,7 +265,7 @@ def rows_of(X: Dataset[Any] | DataLoader[Any]) -> Any:
         return torch.cat([torch.as_tensor(_first(batch)) for batch in X])
     if isinstance(X, IterableDataset):
         raise TypeError("X must be a Dataset with a length, or an array; got an IterableDataset.")
-    return _DatasetRows(X)
+    return _DatasetRows(X) if isinstance(X, Dataset) else X
 
 
 def in_namespace_of(X: Any, values: np.ndarray) -> Any:
@@ -364,20 +363,24 @@ def inlier_rows(y: Any, n_samples: int) -> np.ndarray:
     if labels.shape[1] != 1:
         return np.ones(n_samples, dtype=bool)
     labels = labels[:, 0]
-    inlier = np.ones(n_samples, dtype=bool)
-    if labels.dtype.kind in "biufO":
-        inlier = (labels != -1).astype(bool)
+    is_number = labels.dtype.kind in "biufO"
+    inlier = (labels != -1).astype(bool) if is_number else np.ones(n_samples, dtype=bool)
     if n_samples and not inlier.any():
         raise ValueError("y labels every row -1 (novel); there is no normal row to learn from.")
+    if inlier.all():
+        _doubt_two_labels(labels)
+    return inlier
+
+
+def _doubt_two_labels(labels: np.ndarray) -> None:
     # Objects of several types cannot be sorted.
     distinct = np.unique(labels.astype(str) if labels.dtype.kind == "O" else labels).tolist()
-    if inlier.all() and len(distinct) == 2:
-        one, other = distinct
-        warnings.warn(
-            f"y has the labels {one!r} and {other!r}, and all rows are taken for normal: outliers "
-            f"are labelled -1. If {other!r} means an outlier, pass "
-            f"np.where(y == {other!r}, -1, 1).",
-            UserWarning,
-            stacklevel=6,
-        )
-    return inlier
+    if len(distinct) != 2:
+        return
+    one, other = distinct
+    warnings.warn(
+        f"y has the labels {one!r} and {other!r}, and all rows are taken for normal: outliers "
+        f"are labelled -1. If {other!r} means an outlier, pass np.where(y == {other!r}, -1, 1).",
+        UserWarning,
+        stacklevel=7,
+    )

@@ -582,7 +582,7 @@ def load_images(
                         f"{path} holds values of more than 8 bits (Pillow's mode {picture.mode}), "
                         "of a range that is not known; a detector takes them as an array."
                     )
-                upright = _on_white(pillow.ImageOps.exif_transpose(picture)).convert(mode)
+                upright = _on_white(pillow, pillow.ImageOps.exif_transpose(picture)).convert(mode)
                 resized = np.asarray(upright.resize((width, height), resample))
         except (OSError, SyntaxError, pillow.Image.DecompressionBombError) as error:
             unreadable.append(f"{path} ({error})")
@@ -596,12 +596,12 @@ def load_images(
     return X
 
 
-def _on_white(picture: Any) -> Any:
+def _on_white(pillow: Any, picture: Any) -> Any:
     """A picture as it is seen on a white page: nobody sees the colours of what is transparent."""
     if "A" not in picture.getbands() and "transparency" not in picture.info:
         return picture
     opaque = picture.convert("RGBA")
-    page = _pillow("load_images").Image.new("RGBA", opaque.size, "white")
+    page = pillow.Image.new("RGBA", opaque.size, "white")
     page.alpha_composite(opaque)
     return page
 

@@ -22,9 +22,8 @@ from sklearn.utils.validation import (
     check_is_fitted,
     column_or_1d,
 )
-from torch.utils.data import DataLoader, Dataset
 
-from ._detector import SVDRNDDetector, check_detector
+from ._detector import WHAT_TO_PASS, SVDRNDDetector, check_detector
 from ._images import ImageLayout, find_layout
 from ._validation import (
     as_numpy,
@@ -578,10 +577,7 @@ class LossCurveDisplay(_Display):
         """
         check_is_fitted(estimator)
         if not hasattr(estimator, "loss_curve_"):
-            raise ValueError(
-                f"{type(estimator).__name__} has no loss_curve_. Of a Pipeline, pass the last "
-                "step, and of a search, its best_estimator_."
-            )
+            raise ValueError(f"{type(estimator).__name__} has no loss_curve_. {WHAT_TO_PASS}")
         name = type(estimator).__name__ if name is None else name
         display = cls(loss_curve=np.asarray(estimator.loss_curve_), name=name)
         return display.plot(ax=ax, **kwargs)
@@ -1056,8 +1052,7 @@ def novelty_map(
     if detector._layout is None:
         raise ValueError("The detector was fitted on plain rows, which have no places.")
     images = _checked(_array(images))
-    image_shape = detector.image_shape if images.ndim == 2 else None
-    layout = _image_layout(images.shape[1:], image_shape, detector.channel_axis)
+    layout = _image_layout(images.shape[1:], *layout_of(detector, images, None, "auto"))
     n_channels, *sides = layout.chw
     n_trained, *trained = detector.input_shape_
     if n_channels != n_trained:
@@ -1152,7 +1147,7 @@ def _image_layout(
 
 def _array(X: Any) -> Any:
     """Numpy of tensors, lists and frames; what is read slice by slice stays as it is."""
-    X = as_numpy(rows_of(X) if isinstance(X, Dataset | DataLoader) else X)
+    X = as_numpy(rows_of(X))
     return X if hasattr(X, "shape") and not hasattr(X, "columns") else np.asarray(X)
 
 

@@ -22,7 +22,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from . import blur, geometry
-from ._detector import SVDRNDDetector
+from ._detector import WHAT_TO_PASS, SVDRNDDetector
 from ._images import ImageLayout
 from ._storage import write_whole
 
@@ -105,8 +105,7 @@ def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     safetensors = _safetensors()
     if type(detector) is not SVDRNDDetector:
         raise TypeError(
-            f"save takes an SVDRNDDetector; got {type(detector).__name__}. Of a Pipeline, pass the "
-            "last step, and of a search, its best_estimator_."
+            f"save takes an SVDRNDDetector; got {type(detector).__name__}. {WHAT_TO_PASS}"
         )
     check_is_fitted(detector)
     arrays = {name: getattr(detector, name) for name in _ARRAYS}

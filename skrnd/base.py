@@ -117,7 +117,7 @@ class BaseImageTransformer(
         """
         with unchanged_on_error(self):
             X, layout = self._validate(X, reset=True)
-            self._transform_block(X[:1], layout, _dtypes(X)[0])
+            self._transform_block(X[:1], layout)
         return self
 
     def transform(self, X: Any) -> Any:
@@ -138,19 +138,16 @@ class BaseImageTransformer(
         """
         self._validate_params()
         X, layout = self._validate(X, reset=False)
-        work, result = _dtypes(X)
-        is_tensor = isinstance(X, torch.Tensor)
-        new = torch.empty_like(X, dtype=result) if is_tensor else np.empty(X.shape, result)
         # Doubles, and about eight of them per value while an SVD is at work.
         row_bytes = 64 * max(1, math.prod(X.shape[1:]))
         block_rows = max(1, int(get_config()["working_memory"] * 2**20) // row_bytes)
+        if len(X) <= block_rows:
+            return self._transform_block(X, layout)
+        _, result = _dtypes(X)
+        is_tensor = isinstance(X, torch.Tensor)
+        new = torch.empty_like(X, dtype=result) if is_tensor else np.empty(X.shape, result)
         for rows in gen_batches(len(X), block_rows):
-            made = self._transform_block(X[rows], layout, work)
-            if new.dtype.itemsize == 2:
-                # Floats of 16 bits have little room for what a blur adds.
-                limits = torch.finfo(new.dtype) if is_tensor else np.finfo(new.dtype)
-                made = made.clip(float(limits.min), float(limits.max))
-            new[rows] = made
+            new[rows] = self._transform_block(X[rows], layout)
         return new
 
     def _validate(self, X: Any, *, reset: bool) -> tuple[Any, ImageLayout]:
@@ -162,13 +159,15 @@ class BaseImageTransformer(
 
     @own_torch_state()
     @torch.no_grad()
-    def _transform_block(self, X: Any, layout: ImageLayout, work: torch.dtype) -> Any:
+    def _transform_block(self, X: Any, layout: ImageLayout) -> Any:
+        work, result = _dtypes(X)
+        is_tensor = isinstance(X, torch.Tensor)
         images = layout.to_nchw(X)
-        if isinstance(X, torch.Tensor):
-            images = images.to(work).contiguous()
+        # A fresh array, which the subclass may change and return. Torch takes no foreign
+        # byte order and no negative stride of numpy, and warns of read-only memory.
+        if is_tensor:
+            images = images.to(work, copy=True, memory_format=torch.contiguous_format)
         else:
-            # A fresh array: torch takes no foreign byte order and no negative
-            # stride, and it warns of read-only memory.
             images = torch.from_numpy(np.array(images, dtype=_numpy_dtype(work), order="C"))
         new = torch.as_tensor(self._transform_images(images))
         if new.shape != images.shape:
@@ -177,7 +176,13 @@ class BaseImageTransformer(
                 f"became {tuple(new.shape)}."
             )
         new = layout.from_nchw(new)
-        return new if isinstance(X, torch.Tensor) else new.numpy()
+        if result.itemsize == 2:
+            # Floats of 16 bits have little room for what a blur adds.
+            limits = torch.finfo(result) if is_tensor else np.finfo(result)
+            new = new.clip(float(limits.min), float(limits.max))
+        if is_tensor:
+            return new.to(result).contiguous()
+        return np.ascontiguousarray(new.numpy(), dtype=result)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

@@ -164,6 +164,23 @@ def test_a_blur_of_a_users_own(rng):
     np.testing.assert_array_equal(new, scipy.ndimage.median_filter(X, size=(1, 3, 3, 1)))
 
 
+class Identity(BaseImageTransformer):
+    """Returns what it is given."""
+
+    def _transform_images(self, images):
+        return images
+
+
+@pytest.mark.parametrize("container", [np.asarray, torch.from_numpy])
+def test_what_comes_back_is_no_view_of_the_input(container, rng):
+    X = rng.random((4, 8, 9, 3))
+    before = X.copy()
+    new = Identity().fit_transform(container(X))
+    new += 1
+    np.testing.assert_array_equal(X, before)
+    np.testing.assert_array_equal(new, X + 1)
+
+
 class Cropping(BaseImageTransformer):
     """Breaks the contract."""
 

@@ -106,8 +106,12 @@ class PyODDetector(BaseDetector):
         Raises
         ------
         ValueError, TypeError
-            As :meth:`skrnd.SVDRNDDetector.fit`.
+            As :meth:`skrnd.SVDRNDDetector.fit`; or if `detector` is no SVDRNDDetector.
         """
+        if not isinstance(self.detector, SVDRNDDetector | None):
+            raise TypeError(
+                f"detector must be an SVDRNDDetector or None, got {type(self.detector).__name__}."
+            )
         self._set_n_classes(None)
         detector = SVDRNDDetector() if self.detector is None else clone(self.detector)
         if isinstance(self.contamination, Real):

@@ -194,17 +194,20 @@ class ScoreHistogramDisplay(_Display):
         display = cls(y_true=np.where(is_normal, 1, -1), y_score=scores, threshold=threshold)
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax: Any = None, *, bins: int | Sequence[float] = 40) -> ScoreHistogramDisplay:
+    def plot(
+        self, ax: Any = None, *, bins: int | str | Sequence[float] = 40
+    ) -> ScoreHistogramDisplay:
         """Draw.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
-        bins : int or sequence of float, default=40
-            Number of bins, or their edges. Scores beyond the outermost edges are counted
-            in the outermost bins. A number of bins reaches from the 1st percentile of the
-            scores to the 99th, of the group of which that is further out.
+        bins : int, str or sequence of float, default=40
+            Number of bins, a rule of :func:`numpy.histogram_bin_edges` that finds it, or
+            the edges. Scores beyond the outermost edges are counted in the outermost
+            bins. Without edges, the bins reach from the 1st percentile of the scores to
+            the 99th, of the group of which that is further out.
 
         Returns
         -------
@@ -238,13 +241,13 @@ class ScoreHistogramDisplay(_Display):
         return self
 
 
-def _edges(groups: list[np.ndarray], n_bins: int) -> np.ndarray:
+def _edges(groups: list[np.ndarray], bins: int | str) -> np.ndarray:
     finite = [scores[np.isfinite(scores)] for scores in groups]
     quantiles = [np.quantile(scores, [0.01, 0.99]) for scores in finite if len(scores)]
     if not quantiles:
         raise ValueError("y_score holds no finite score to draw.")
     low, high = np.min(quantiles), np.max(quantiles)
-    return np.histogram_bin_edges([], n_bins, (low, high))
+    return np.histogram_bin_edges(np.concatenate(finite), bins, (low, high))
 
 
 class DetectionCurveDisplay(_Display):

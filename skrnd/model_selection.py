@@ -39,6 +39,11 @@ class NoveltyKFold(KFold):
     sklearn.model_selection.StratifiedKFold : Spreads the outliers over the
         test folds. A detector leaves those in its training folds out.
 
+    Notes
+    -----
+    No training fold holds an outlier. With ``return_train_score=True``, figures that
+    need both kinds of rows are NaN for them.
+
     Examples
     --------
     >>> import numpy as np

@@ -181,6 +181,11 @@ def test_bad_input_is_refused_by_the_detector(data):
         PyODDetector(make_detector()).fit(X)
 
 
+def test_other_detectors_are_refused_before_any_training(data):
+    with pytest.raises(TypeError, match="detector must be an SVDRNDDetector or None, got PyOD"):
+        PyODDetector(PyODDetector()).fit(data[0])
+
+
 def test_saved_and_loaded_by_pyod(fitted, data, tmp_path):
     save(fitted, tmp_path / "detector.joblib")
     loaded = load(tmp_path / "detector.joblib", trusted=True)

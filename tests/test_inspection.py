@@ -143,6 +143,13 @@ def test_histograms_are_numpys(rng):
         np.testing.assert_allclose(heights, np.histogram(own, edges)[0] / len(own))
 
 
+def test_number_of_bins_by_a_rule_of_numpys(rng):
+    y_score = rng.normal(size=500)
+    (heights,) = bars(ScoreHistogramDisplay.from_predictions([1] * 500, y_score, bins="fd"))
+    low, high = np.quantile(y_score, [0.01, 0.99])
+    assert len(heights) == len(np.histogram_bin_edges(y_score, "fd", (low, high))) - 1
+
+
 def test_histograms_of_a_detector(forest, rng):
     X, y = rng.normal(size=(20, 2)), np.repeat([1, -1], 10)
     display = ScoreHistogramDisplay.from_estimator(forest, X, y)

@@ -22,8 +22,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, check_scalar, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import check_is_fitted
-from sklearn.utils.validation import check_memory as resolve_memory
+from sklearn.utils.validation import check_is_fitted, check_memory
 
 from ._backend import own_torch_state, resolve_device, resolve_precision, total_memory
 from ._callbacks import CallbackContext, CallbackSupportMixin
@@ -42,7 +41,7 @@ from ._distillation import (
 from ._distributed import Ranks
 from ._documentation import DocumentationLinkMixin
 from ._logging import logger, verbosity
-from ._networks import NetworkFactory, Targets, build_networks, check_memory, check_network
+from ._networks import NetworkFactory, Targets, build_networks, check_network, check_room
 from ._storage import Storage, working_bytes
 from ._strength import sample_size
 from ._threshold import (
@@ -505,7 +504,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             self._architecture = self.network
         check_network(self._architecture, self.input_shape_)
         available = total_memory(device)
-        check_memory(
+        check_room(
             self._architecture,
             self.input_shape_,
             n_members=self.n_estimators_,
@@ -516,7 +515,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             self._learn_scale(X, train, ranks)
         max_epochs = self._resolve_max_epochs(max_epochs, n_train)
         storage = Storage(working_bytes(1 / 2))
-        memory = resolve_memory(self.memory)
+        memory = check_memory(self.memory)
         # X is read before the training alone: what becomes of it meanwhile changes nothing.
         originals = self._stored(X, train, storage)
         is_same = np.array_equal(train, held_out)
@@ -547,7 +546,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 available=available,
                 ranks=ranks,
                 # Weights do not tell what a function builds from what it built before.
-                memory=resolve_memory(None) if callable(self._architecture) else memory,
+                memory=check_memory(None) if callable(self._architecture) else memory,
             )
             for number, group in enumerate(groups)
         ]
@@ -565,7 +564,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         with verbosity(self.verbose):
             curves = self._train(trainings, held, max_epochs, checkpoint, context, conclude, X, y)
-        conclude(self, curves)
+        # At once: other threads may be scoring with what was learned before.
+        self.__dict__.update(self._concluded(conclude, curves))
         checkpoint.remove()
         context.call_on_fit_task_end(
             estimator=self, X=X, y=y, reconstruction_attributes=partial(dict, vars(self))
@@ -640,17 +640,29 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def _as_it_is(
         self, conclude: Callable[[SVDRNDDetector, Curves], None], curves: Curves
     ) -> dict[str, Any]:
-        """What a detector of this moment would have that this one has not."""
-        detector: SVDRNDDetector = object.__new__(type(self))
-        detector.__dict__.update(vars(self))
+        """What a callback adds to this detector, to have it as it is after this epoch."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CalibrationWarning)
-            conclude(detector, curves)
+            return self._concluded(conclude, curves)
+
+    def _concluded(
+        self, conclude: Callable[[SVDRNDDetector, Curves], None], curves: Curves
+    ) -> dict[str, Any]:
+        """What a detector that ends its training now has and this one has not."""
+        ended = self._snapshot()
+        conclude(ended, curves)
+        had = vars(self)
         return {
             name: value
-            for name, value in vars(detector).items()
-            if value is not vars(self).get(name)
+            for name, value in vars(ended).items()
+            if name not in had or value is not had[name]
         }
+
+    def _snapshot(self) -> SVDRNDDetector:
+        """A detector that stays as this one is now, whatever other threads make of it."""
+        snapshot: SVDRNDDetector = object.__new__(type(self))
+        snapshot.__dict__.update(vars(self))
+        return snapshot
 
     def _conclude(
         self,
@@ -736,11 +748,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         sizes = [len(pair.targets.mean) - 1 for pair in self._pairs]
         # Those of `geometry`, which come last, are for all predictors.
         n_shared = sum(sizes) - len(self.blurs_) if len(sizes) > 1 else 0
-        if n_shared < 0 or sum(sizes) < len(self.blurs_):
-            raise ValueError(
-                "This detector comes from a file that keeps the first targets only; it scores, "
-                "but cannot learn more. Set warm_start=False and call fit."
-            )
         n_own = len(self.blurs_) - n_shared
         ends = np.cumsum(sizes) - n_shared * np.arange(1, len(sizes) + 1)
         return [
@@ -884,9 +891,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         return in_namespace_of(X, self._score_samples(X))
 
     def _score_samples(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
-        X, _ = validate_rows(self, X, reset=False, allow_unread=True)
-        return self._scores_of(as_numpy(X))
+        now = self._snapshot()
+        check_is_fitted(now)
+        X, _ = validate_rows(now, X, reset=False, allow_unread=True)
+        return now._scores_of(as_numpy(X))
 
     def _scores_of(self, X: Any) -> np.ndarray:
         """What `score_samples` makes of rows that are known to be good."""
@@ -955,7 +963,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 f"keep false alarms at {_FALSE_ALARM_RATE:.0%}, and it is their lowest score. Pass "
                 "more rows or a larger validation_fraction, or call calibrate.",
                 CalibrationWarning,
-                stacklevel=7,
+                stacklevel=8,
             )
 
     def _threshold(self, scores: np.ndarray) -> float:
@@ -989,7 +997,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         ValueError
             If `score_samples` does not take X.
         """
-        return self.score_samples(X) - self.offset_
+        now = self._snapshot()
+        return now.score_samples(X) - now.offset_
 
     def predict(self, X: Any) -> np.ndarray:
         """Tell normal rows from novel ones.
@@ -1011,7 +1020,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         ValueError
             If `score_samples` does not take X.
         """
-        return in_namespace_of(X, np.where(self._score_samples(X) >= self.offset_, 1, -1))
+        now = self._snapshot()
+        return in_namespace_of(X, np.where(now._score_samples(X) >= now.offset_, 1, -1))
 
     def calibrate(self, X: Any, false_alarm_rate: float = 0.05) -> SVDRNDDetector:
         """Move the threshold by new normal rows, without training again.
@@ -1126,14 +1136,15 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         >>> bool(is_novel[90:].all())
         True
         """
-        check_is_fitted(self)
-        if self.calibration_scores_ is None:
+        now = self._snapshot()
+        check_is_fitted(now)
+        if now.calibration_scores_ is None:
             raise NotFittedError(
-                f"contamination={self.contamination!r} held no row out, which p-values need; call "
+                f"contamination={now.contamination!r} held no row out, which p-values need; call "
                 "calibrate with normal rows first, or fit with contamination='auto'."
             )
         return in_namespace_of(
-            X, conformal_p_values(self._score_samples(X), self.calibration_scores_)
+            X, conformal_p_values(now._score_samples(X), now.calibration_scores_)
         )
 
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:

@@ -265,7 +265,7 @@ class Training:
             warnings.warn(
                 f"The memory of {self.device} is too small for a batch of {len(rows)} rows; "
                 f"going on in {self._n_parts} parts of it. A smaller batch_size avoids that.",
-                ResourceWarning,
+                RuntimeWarning,
                 stacklevel=2,
             )
 

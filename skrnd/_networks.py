@@ -299,7 +299,7 @@ def check_network(network: str | NetworkFactory, input_shape: tuple[int, ...]) -
         )
 
 
-def check_memory(
+def check_room(
     network: str | NetworkFactory,
     input_shape: tuple[int, ...],
     *,
@@ -379,7 +379,7 @@ def build_networks(
     generator : torch.Generator
         On the CPU, so that every device starts from the same weights.
     available : int or None, default=None
-        Bytes that what a callable returns may take, as in `check_memory`.
+        Bytes that what a callable returns may take, as in `check_room`.
 
     Returns
     -------

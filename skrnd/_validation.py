@@ -59,8 +59,8 @@ def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(state)
+        # At once, for other threads may be using the estimator.
+        estimator.__dict__ = state
         raise
 
 
@@ -262,7 +262,9 @@ def rows_of(X: Any) -> Any:
                 "tells whose a score is; pass one with shuffle=False, drop_last=False and no "
                 "sampler, or its dataset."
             )
-        return torch.cat([torch.as_tensor(_first(batch)) for batch in X])
+        # It draws a seed for its workers, from torch's global generator unless it has its own.
+        with torch.random.fork_rng(devices=[]):
+            return torch.cat([torch.as_tensor(_first(batch)) for batch in X])
     if isinstance(X, IterableDataset):
         raise TypeError("X must be a Dataset with a length, or an array; got an IterableDataset.")
     return _DatasetRows(X) if isinstance(X, Dataset) else X
@@ -353,7 +355,7 @@ def inlier_rows(y: Any, n_samples: int) -> np.ndarray:
     """
     if y is None:
         return np.ones(n_samples, dtype=bool)
-    y = np.asarray(y)
+    y = np.asarray(as_numpy(y))
     if y.ndim == 0 or len(y) != n_samples:
         raise ValueError(
             "Found input variables with inconsistent numbers of samples: X has "

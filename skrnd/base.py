@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn import get_config
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils import gen_batches
 
 from ._backend import own_torch_state, widest_float
 from ._documentation import DocumentationLinkMixin
 from ._images import ImageLayout
+from ._storage import working_bytes
 from ._validation import LAYOUT_CONSTRAINTS, unchanged_on_error, validate_rows
 
 __all__ = ["BaseImageTransformer"]
@@ -140,7 +140,7 @@ class BaseImageTransformer(
         X, layout = self._validate(X, reset=False)
         # Doubles, and about eight of them per value while an SVD is at work.
         row_bytes = 64 * max(1, math.prod(X.shape[1:]))
-        block_rows = max(1, int(get_config()["working_memory"] * 2**20) // row_bytes)
+        block_rows = max(1, working_bytes(1) // row_bytes)
         if len(X) <= block_rows:
             return self._transform_block(X, layout)
         _, result = _dtypes(X)

@@ -67,8 +67,6 @@ class SpectrumTransformer(BaseImageTransformer):
         return new.reshape(images.shape)
 
 
-@own_torch_state()
-@torch.no_grad()
 def decompose(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Singular values and right singular vectors of every channel.
 
@@ -85,7 +83,9 @@ def decompose(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     v : ndarray of shape (n, C, m, m), float64
         The vectors, as columns.
     """
-    s, v = _decomposition(_as_tensor(images))
+    # Not as decorators: joblib, which caches this, knows a new version by its source.
+    with own_torch_state(), torch.no_grad():
+        s, v = _decomposition(_as_tensor(images))
     return s.numpy(), v.numpy()
 
 
@@ -169,7 +169,7 @@ class SVDBlur(SpectrumTransformer):
     k : int or float, default=0.875
         How many singular values are zeroed. An int is the paper's K, from 1 to
         ``min(H, W) - 1``. A float in (0, 1) is a share of ``min(H, W)``, rounded
-        and at most ``min(H, W) - 1``; the default is the paper's 28 of 32. The
+        to a number within that range; the default is the paper's 28 of 32. The
         share keeps its meaning when the size of the images changes.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
@@ -412,7 +412,8 @@ class DCTBlur(_SeparableBlur):
     k : int or float, default=0.6
         How many of the highest frequencies are dropped along each axis. An int
         is that number, from 1 to ``min(H, W) - 1``. A float in (0, 1) is a share
-        of the frequencies of each axis, rounded, of which at least one stays.
+        of the frequencies of each axis, rounded, of which at least one goes and
+        one stays.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), for X of flat rows. Without it, a flat row is
@@ -529,7 +530,7 @@ class GaussianBlur(_SeparableBlur):
 def _n_smallest(k: float, size: int, image: tuple[int, int]) -> int:
     """How many of `size` singular values or frequencies the strength `k` speaks of."""
     if not isinstance(k, Integral):
-        return min(round(k * size), size - 1)
+        return min(max(1, round(k * size)), size - 1)
     if k >= size:
         hint = " Flat rows need image_shape." if image[0] == 1 else ""
         raise ValueError(

@@ -425,6 +425,9 @@ def load_npz(path: Any, *, return_X_y: bool = False) -> Any:
 
 # -- folders ----------------------------------------------------------------
 
+# Formats of which Pillow knows the endings, and reads no picture.
+_NOT_READ = {"BUFR", "GRIB", "HDF5", "MPEG"}
+
 
 @validate_params(
     {
@@ -454,8 +457,8 @@ def load_image_folder(
     path : str or path-like
         A picture belongs to the sub-folder, directly below `path`, that it is
         in, however deep. Pictures directly in `path` belong to `path` itself.
-        Files that do not end like a picture (.png, .jpg, ...) and hidden ones
-        are passed over.
+        Files that do not end like a picture that Pillow reads (.png, .jpg, ...) and
+        hidden ones are passed over.
     size : tuple of int
         (height, width) of the result, no larger than the smallest picture.
     color : {"rgb", "grey"}, default="rgb"
@@ -480,8 +483,9 @@ def load_image_folder(
     FileNotFoundError
         If `path` is no folder or has no picture in it.
     ValueError
-        If pictures cannot be read or hold more than 8 bits, or if `size` is not two
-        positive integers.
+        If pictures cannot be read, or are grey and of more than 8 bits, if `size` is not
+        two positive integers, or if pictures lie directly in `path` and in a sub-folder
+        of the same name.
 
     Examples
     --------
@@ -498,14 +502,26 @@ def load_image_folder(
     root = Path(path)
     if not root.is_dir():
         raise FileNotFoundError(f"{path} is no folder.")
-    endings = set(Image.registered_extensions())
+    endings = {
+        ending
+        for ending, kind in Image.registered_extensions().items()
+        if kind in Image.OPEN and kind not in _NOT_READ
+    }
     files: dict[str, list[Path]] = {}
     for file in sorted(root.rglob("*")):
         inside = file.relative_to(root).parts
         if any(part.startswith(".") for part in inside) or file.suffix.lower() not in endings:
             continue
         if file.is_file():
-            files.setdefault(inside[0] if len(inside) > 1 else root.resolve().name, []).append(file)
+            files.setdefault(inside[0] if len(inside) > 1 else "", []).append(file)
+    if "" in files:
+        name = root.resolve().name
+        if name in files:
+            raise ValueError(
+                f"There are pictures in {path} and in its sub-folder {name!r}, which would have "
+                "the same label; rename one of the two."
+            )
+        files[name] = files.pop("")
     if not files:
         raise FileNotFoundError(f"There is no picture in {path}.")
     target_names = sorted(files)
@@ -557,7 +573,7 @@ def load_images(
     ImportError
         Without Pillow.
     ValueError
-        If pictures cannot be read, all of which are named; if one holds values of more
+        If pictures cannot be read, all of which are named; if one is grey and of more
         than 8 bits, whose range is not known; or if `size` is not two positive integers.
 
     Examples

@@ -253,8 +253,9 @@ def _edges(groups: list[np.ndarray], bins: int | str) -> np.ndarray:
 class DetectionCurveDisplay(_Display):
     """What every threshold would do: a curve of one of three kinds.
 
-    scikit-learn's own curve displays take classifiers only. Use `from_estimator` or
-    `from_predictions` to make one.
+    scikit-learn's own curve displays take classifiers only in `from_estimator`. These take
+    detectors, infinite scores and ``pos_label=-1`` for the same scores, and draw TNR over
+    TPR too. Use `from_estimator` or `from_predictions` to make one.
 
     Parameters
     ----------

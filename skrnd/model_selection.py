@@ -12,6 +12,7 @@ from sklearn.model_selection import KFold
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
 
+from ._documentation import DocumentationLinkMixin
 from ._validation import as_numpy, inlier_rows, layout_of
 from .blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
 from .metrics import tnr_at_tpr_score
@@ -90,7 +91,7 @@ class NoveltyKFold(KFold):
             yield normal[train], np.concatenate([normal[test], outliers])
 
 
-class ProbeScorer:
+class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
     """Score a detector without any novel image, by the changes it notices.
 
     Held-out normal images are changed a little, in several ways, the probes. The
@@ -214,7 +215,3 @@ class ProbeScorer:
         changed = estimator.score_samples(images)
         y = np.r_[np.ones(len(known)), -np.ones(len(changed))]
         return tnr_at_tpr_score(y, np.concatenate([as_numpy(known), as_numpy(changed)]))
-
-    def __repr__(self) -> str:
-        """Name and probes."""
-        return f"ProbeScorer({'' if self.probes is None else self.probes})"

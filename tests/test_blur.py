@@ -167,17 +167,22 @@ def test_black_images_stay_black():
 
 
 @pytest.mark.parametrize(
-    ("k", "side", "n_dropped"), [(0.875, 32, 28), (0.5, 9, 4), (0.99, 8, 7), (0.01, 8, 0)]
+    ("k", "side", "n_dropped"), [(0.875, 32, 28), (0.5, 9, 4), (0.99, 8, 7), (0.01, 8, 1)]
 )
 def test_a_share_is_of_the_shorter_side(k, side, n_dropped, rng):
     X = rng.normal(size=(1, side, side + 5))
-    expected = by_channel(svd_reference, X[:, None], n_dropped)[:, 0] if n_dropped else X
+    expected = by_channel(svd_reference, X[:, None], n_dropped)[:, 0]
     assert_close(SVDBlur(k).fit_transform(X), expected)
 
 
 def test_a_share_of_frequencies_is_of_each_axis(rng):
     spectrum = scipy.fft.dctn(DCTBlur(0.75).fit_transform(rng.normal(size=(1, 8, 16)))[0])
     assert np.argwhere(abs(spectrum) > 1e-9).max(axis=0).tolist() == [1, 3]
+
+
+def test_the_smallest_share_of_frequencies_is_one(rng):
+    spectrum = scipy.fft.dctn(DCTBlur(0.01).fit_transform(rng.normal(size=(1, 8, 16)))[0])
+    assert np.argwhere(abs(spectrum) > 1e-9).max(axis=0).tolist() == [6, 14]
 
 
 @pytest.mark.parametrize(

@@ -317,6 +317,21 @@ def test_pictures_directly_in_the_folder(tmp_path, rng):
     np.testing.assert_array_equal(y, [0])
 
 
+def test_other_files_are_passed_over(tmp_path, rng):
+    save(tmp_path / "a.png", rng.integers(0, 256, (8, 8), dtype=np.uint8))
+    for name in ("notes.pdf", "film.mpg", "table.h5", "list.txt"):
+        (tmp_path / name).write_bytes(b"no picture")
+    assert len(load_image_folder(tmp_path, size=(8, 8)).data) == 1
+
+
+def test_one_label_for_two_folders_is_refused(tmp_path, rng):
+    pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
+    save(tmp_path / "photos" / "a.png", pixels)
+    save(tmp_path / "photos" / "photos" / "b.png", pixels)
+    with pytest.raises(ValueError, match="sub-folder 'photos', which would have the same label"):
+        load_image_folder(tmp_path / "photos", size=(8, 8))
+
+
 def test_resizing_averages_unless_told_not_to(tmp_path):
     stripes = np.zeros((64, 64), dtype=np.uint8)
     stripes[:, ::2] = 255

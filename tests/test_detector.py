@@ -246,6 +246,49 @@ def test_going_on_that_is_refused_leaves_the_detector_as_it_was(images, monkeypa
     assert len(detector.loss_curve_) == 1
 
 
+def test_until_partial_fit_has_ended_scores_are_those_of_before(images, monkeypatch):
+    """As another thread sees the detector, step by step."""
+    detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(images)
+    before = detector.score_samples(images), detector.predict(images), detector.p_values(images)
+    original, n_seen = SVDRNDDetector._set_threshold, 0
+
+    def look():
+        nonlocal n_seen
+        n_seen += 1
+        np.testing.assert_array_equal(detector.score_samples(images), before[0])
+        np.testing.assert_array_equal(detector.predict(images), before[1])
+        np.testing.assert_array_equal(detector.p_values(images), before[2])
+
+    def set_threshold(self, novelties):
+        look()
+        original(self, novelties)
+        look()
+
+    monkeypatch.setattr(SVDRNDDetector, "_set_threshold", set_threshold)
+    detector.partial_fit(images[::-1] * 2)
+    assert n_seen == 2
+    assert not np.array_equal(detector.score_samples(images), before[0])
+
+
+def test_a_verdict_is_of_one_moment(images, monkeypatch):
+    """A calibration in another thread moves the threshold between score and verdict."""
+    detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(images)
+    expected = detector.predict(images), detector.p_values(images)
+    decisions, offset, kept = detector.decision_function(images), detector.offset_, None
+    original = SVDRNDDetector._scores_of
+
+    def scores_of(self, X):
+        detector.offset_, detector.calibration_scores_ = np.inf, np.zeros(3)
+        return original(self, X)
+
+    monkeypatch.setattr(SVDRNDDetector, "_scores_of", scores_of)
+    kept = detector.calibration_scores_
+    for method, wanted in zip(("predict", "p_values"), expected, strict=True):
+        np.testing.assert_array_equal(getattr(detector, method)(images), wanted)
+        detector.offset_, detector.calibration_scores_ = offset, kept
+    np.testing.assert_array_equal(detector.decision_function(images), decisions)
+
+
 class Pictures(torch.utils.data.Dataset):
     """Images one by one, with labels or without."""
 
@@ -1121,6 +1164,7 @@ def test_the_callers_world_stays_as_it_was(images):
     for network in ("auto", flat_network):
         detector = SVDRNDDetector(network=network, max_epochs=1).fit(images)
         detector.predict(images)
+        detector.predict(torch.utils.data.DataLoader(Pictures(images, labelled=False)))
         pickle.loads(pickle.dumps(detector))
         assert world() == before
 

@@ -313,14 +313,14 @@ def test_a_batch_that_does_not_fit_is_learned_in_parts(pieces):
     roomy, narrow = OutOfMemory(100), OutOfMemory(5)
     narrow.load_state_dict(roomy.state_dict())
     _, expected = train(roomy, targets, copies)
-    with pytest.warns(ResourceWarning, match=r"memory of cpu .* batch of 15 rows.* in [24] parts"):
+    with pytest.warns(RuntimeWarning, match=r"memory of cpu .* batch of 15 rows.* in [24] parts"):
         _, curve = train(narrow, targets, copies)
     assert max(narrow.seen) <= 5
     np.testing.assert_allclose(curve, expected, rtol=1e-4)
     torch.testing.assert_close(narrow.weight, roomy.weight, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore:The memory of cpu:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:The memory of cpu:RuntimeWarning")
 def test_a_row_that_does_not_fit_is_an_error(pieces):
     _, targets, copies = pieces
     with pytest.raises(torch.OutOfMemoryError):

@@ -44,3 +44,16 @@ def test_everything_is_restored_after_an_error():
         raise RuntimeError
     assert logger.handlers == []
     assert logger.level == logging.NOTSET
+
+
+@pytest.mark.usefixtures("unconfigured")
+def test_blocks_that_overlap_in_two_threads(capsys):
+    first, second = verbosity(1), verbosity(1)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    logger.info("the second goes on")
+    second.__exit__(None, None, None)
+    assert capsys.readouterr().err == "the second goes on\n"
+    assert logger.handlers == []
+    assert logger.level == logging.NOTSET

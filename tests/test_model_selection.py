@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -15,6 +16,7 @@ from sklearn.preprocessing import FunctionTransformer
 from skrnd import SVDRNDDetector
 from skrnd._validation import as_numpy
 from skrnd.blur import GaussianBlur, SVDSharpen
+from skrnd.geometry import Flip
 from skrnd.model_selection import NoveltyKFold, ProbeScorer
 
 
@@ -179,4 +181,13 @@ def test_grid_search_without_a_novel_image(rng):
 
 def test_repr():
     assert repr(ProbeScorer()) == "ProbeScorer()"
-    assert repr(ProbeScorer([GaussianBlur()])) == "ProbeScorer([GaussianBlur()])"
+    scorer = ProbeScorer([GaussianBlur()], image_shape=(8, 8))
+    assert repr(scorer) == "ProbeScorer(image_shape=(8, 8), probes=[GaussianBlur()])"
+
+
+def test_is_part_of_the_parameters_of_a_search():
+    search = GridSearchCV(SVDRNDDetector(), {"k": [2]}, scoring=ProbeScorer([Flip()]))
+    assert search.get_params()["scoring__probes"] == search.scoring.probes
+    copy = clone(search).scoring
+    assert isinstance(copy.probes[0], Flip)
+    assert copy is not search.scoring

@@ -14,8 +14,8 @@ from skrnd._networks import (
     ResidualBlock,
     _n_activations,
     build_networks,
-    check_memory,
     check_network,
+    check_room,
     fold_norms,
     is_reentrant,
     outline_networks,
@@ -339,9 +339,9 @@ def test_the_smallest_inputs(network, input_shape):
 def test_what_has_no_room_is_refused_before_it_is_made(network, input_shape, options, match):
     defaults = {"n_members": 1, "batch_size": 32, "available": 24 * 10**9}
     with pytest.raises(ValueError, match=match):
-        check_memory(network, input_shape, **defaults | options)
-    check_memory(network, input_shape, **defaults | options | {"available": None})
-    check_memory(lambda input_shape: None, input_shape, **defaults | options)
+        check_room(network, input_shape, **defaults | options)
+    check_room(network, input_shape, **defaults | options | {"available": None})
+    check_room(lambda input_shape: None, input_shape, **defaults | options)
 
 
 def test_supplied_networks_that_have_no_room_are_refused_after_the_first():
@@ -374,7 +374,7 @@ def test_supplied_networks_that_have_no_room_are_refused_after_the_first():
 
 @pytest.mark.parametrize("input_shape", [(5,), (1, 8, 8), (3, 32, 32), (3, 256, 256), (100_000,)])
 def test_what_is_usual_has_room(input_shape):
-    check_memory("auto", input_shape, n_members=2, batch_size=32, available=24 * 10**9)
+    check_room("auto", input_shape, n_members=2, batch_size=32, available=24 * 10**9)
 
 
 def test_the_memory_of_weights_and_layers_is_counted_right():
@@ -383,9 +383,9 @@ def test_the_memory_of_weights_and_layers_is_counted_right():
     n_frozen = 11 * 128 + 129 * 64
     options = {"n_members": 3, "batch_size": 1}
     n_bytes = 4 * 3 * (4 * n_trained + n_frozen)
-    check_memory("auto", (10,), available=n_bytes, **options)
+    check_room("auto", (10,), available=n_bytes, **options)
     with pytest.raises(ValueError, match="n_estimators=3"):
-        check_memory("auto", (10,), available=n_bytes - 1, **options)
+        check_room("auto", (10,), available=n_bytes - 1, **options)
     predictor, _ = outline_networks("auto", (10,), n_targets=1, n_members=1)
     assert _n_activations(predictor, (10,)) == 128 + 128 + 64
 

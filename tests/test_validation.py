@@ -177,6 +177,7 @@ def test_a_refused_fit_leaves_everything_as_it_was(estimator):
         pd.Series([1, -1, 1, -1], index=[7, 5, 3, 1]),
         np.array([1, -1, "x", -1], dtype=object),
         torch.tensor([1, -1, 2, -1]),
+        torch.tensor([1, -1, 2, -1], dtype=torch.bfloat16),
     ],
 )
 def test_minus_one_marks_outliers(y):

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -154,16 +154,24 @@ def side_by_side(
         # Asked once, torch does not set what is right for a new thread any more.
         torch.get_num_threads()
         torch.set_num_threads(n_each)
-        begun.wait()
+        # The pool logs what is raised here, as critical.
+        with suppress(threading.BrokenBarrierError):
+            begun.wait()
 
     def shielded(call: Callable[[], _T]) -> _T:
         with own_torch_state():
             return call()
 
+    def in_the_pool(call: Callable[[], _T]) -> _T:
+        # Whoever asked has gone before it had begun.
+        if begun.broken:
+            raise threading.BrokenBarrierError
+        return shielded(call)
+
     with ThreadPoolExecutor(n_workers, initializer=begin) as pool:
         with _NUMBER_OF_THREADS_LOCK:
             try:
-                results = pool.map(shielded, calls)
+                results = pool.map(in_the_pool, calls)
                 begun.wait()
             except BaseException as error:
                 begun.abort()

@@ -46,9 +46,11 @@ from ._storage import Storage, working_bytes
 from ._strength import sample_size
 from ._threshold import (
     CalibrationWarning,
+    alarm_levels,
     conformal_p_values,
     fewest_rows,
     held_out_threshold,
+    rows_apart,
     training_threshold,
 )
 from ._validation import (
@@ -511,7 +513,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             batch_size=min(self.batch_size, n_train),
             available=available,
         )
-        if not goes_on:
+        if goes_on:
+            self._doubt_scale(X, train[: self._block_rows()])
+        else:
             self._learn_scale(X, train, ranks)
         max_epochs = self._resolve_max_epochs(max_epochs, n_train)
         storage = Storage(working_bytes(1 / 2))
@@ -814,7 +818,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
     # -- inputs of the networks -------------------------------------------
 
-    def _learn_scale(self, X: np.ndarray, rows: np.ndarray, ranks: Ranks) -> None:
+    def _scaler_of(self, X: np.ndarray, rows: np.ndarray) -> StandardScaler:
         """Mean and standard deviation of each channel or feature, block by block."""
         scaler = StandardScaler()
         for _, values in self._blocks(X, rows):
@@ -822,6 +826,22 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 values = values.transpose(0, 2, 3, 1).reshape(-1, values.shape[1])
             with np.errstate(over="ignore", invalid="ignore"):
                 scaler.partial_fit(values)
+        return scaler
+
+    def _doubt_scale(self, X: np.ndarray, rows: np.ndarray) -> None:
+        """Warn where the values of new rows spread as if they had been prepared in another way."""
+        spread = float(np.median(self._scaler_of(X, rows).scale_ / self.scale_))
+        if not 0.1 <= spread <= 10:
+            warnings.warn(
+                f"The values of X spread {spread:.2g} times as far as those of the first fit, "
+                "whose scale is kept. If X was prepared in another way (divided by 255, for "
+                "instance), what is learned from it is of no use.",
+                UserWarning,
+                stacklevel=6,
+            )
+
+    def _learn_scale(self, X: np.ndarray, rows: np.ndarray, ranks: Ranks) -> None:
+        scaler = self._scaler_of(X, rows)
         self.mean_, self.scale_ = scaler.mean_, scaler.scale_
         if ranks.size > 1:
             self.mean_, variance = ranks.pooled(scaler.mean_, scaler.var_)
@@ -898,13 +918,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
     def _scores_of(self, X: Any) -> np.ndarray:
         """What `score_samples` makes of rows that are known to be good."""
-        with own_torch_state():
-            return self._scores(self._novelties(self._inputs_of(X)))
+        return self._scores(self._novelties_of(X))
 
     def _judgements_of(self, X: Any) -> dict[str, np.ndarray]:
         """What each target says of rows that are known to be good, in the unit of the scores."""
-        with own_torch_state():
-            values = self._novelties(self._inputs_of(X), DistilledPair.by_target)
+        values = self._novelties_of(X, DistilledPair.by_target)
         groups: list[list[int]] = [[] for _ in self._pairs]
         if self._pairs[0].n_judges > 1:
             groups = self._groups()
@@ -917,8 +935,15 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             units += [own[0], *own[1:].repeat(len(group))]
         return dict(zip(names, (values / units).T, strict=True))
 
-    def _inputs_of(self, X: Any) -> Iterator[torch.Tensor]:
-        return (inputs for _, inputs in self._inputs(X, np.arange(X.shape[0])))
+    def _novelties_of(
+        self,
+        X: Any,
+        ask: Callable[[DistilledPair, torch.Tensor], torch.Tensor] = DistilledPair.forward,
+    ) -> np.ndarray:
+        """How novel rows that are known to be good are by each judgement, as `_novelties`."""
+        with own_torch_state():
+            inputs = (block for _, block in self._inputs(X, np.arange(X.shape[0])))
+            return self._novelties(inputs, ask)
 
     def _novelties(
         self,
@@ -941,41 +966,31 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
     def _set_threshold(self, novelties: np.ndarray) -> None:
         """Units of the judgements, and where alarms begin, by the rows for the threshold."""
-        self._units = np.ones(1)
-        if novelties.shape[1] > 1:
-            # Several judgements are compared by what each of them alone would call novel, on
-            # rows of their own: new ones are as likely to pass a threshold as those that set
-            # it only if all have been treated alike.
-            compared = novelties
-            if self.contamination == "auto" and len(novelties) > 1:
-                compared, novelties = novelties[::3], np.delete(novelties, np.s_[::3], axis=0)
-            self._units = self._alarm_levels(compared)
-        scores = self._scores(novelties)
-        self.offset_ = self._threshold(scores)
-        self.calibration_scores_ = None
-        if self.contamination != "auto":
+        if not isinstance(self.contamination, str):
+            threshold = partial(training_threshold, contamination=self.contamination)
+            self._units = alarm_levels(novelties, threshold)
+            self.offset_ = threshold(self._scores(novelties))
+            self.calibration_scores_: np.ndarray | None = None
             return
-        self.calibration_scores_ = np.sort(scores)
-        fewest = fewest_rows(_FALSE_ALARM_RATE)
-        if len(scores) < fewest:
+        self._calibrate(novelties, _FALSE_ALARM_RATE)
+        n_rows, fewest = len(rows_apart(novelties)[1]), fewest_rows(_FALSE_ALARM_RATE)
+        if n_rows < fewest:
             warnings.warn(
-                f"{len(scores)} rows are held out to set the threshold; fewer than {fewest} cannot "
+                f"{n_rows} rows are held out to set the threshold; fewer than {fewest} cannot "
                 f"keep false alarms at {_FALSE_ALARM_RATE:.0%}, and it is their lowest score. Pass "
                 "more rows or a larger validation_fraction, or call calibrate.",
                 CalibrationWarning,
                 stacklevel=8,
             )
 
-    def _threshold(self, scores: np.ndarray) -> float:
-        """Where alarms begin, by the scores of the rows that `contamination` means."""
-        if isinstance(self.contamination, str):
-            return held_out_threshold(scores, _FALSE_ALARM_RATE)
-        return training_threshold(scores, self.contamination)
-
-    def _alarm_levels(self, novelties: np.ndarray) -> np.ndarray:
-        """Where each judgement alone would raise the alarm; 1 if that is nowhere."""
-        levels = np.array([-self._threshold(-column) for column in novelties.T])
-        return np.where(levels > 0, levels, 1.0)
+    def _calibrate(self, novelties: np.ndarray, false_alarm_rate: float) -> None:
+        """The same by rows that had no part in the training, for new ones."""
+        threshold = partial(held_out_threshold, false_alarm_rate=false_alarm_rate)
+        compared, held_out = rows_apart(novelties)
+        self._units = alarm_levels(compared, threshold)
+        scores = self._scores(held_out)
+        self.offset_ = threshold(scores)
+        self.calibration_scores_ = np.sort(scores)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Score of each row above the threshold.
@@ -1024,10 +1039,14 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         return in_namespace_of(X, np.where(now._score_samples(X) >= now.offset_, 1, -1))
 
     def calibrate(self, X: Any, false_alarm_rate: float = 0.05) -> SVDRNDDetector:
-        """Move the threshold by new normal rows, without training again.
+        """Set the threshold anew by new normal rows, without training again.
 
-        It warns if most of them are novel by the threshold they are to move. That is what rows
-        look like that were prepared in another way than those of `fit`, divided by 255 for
+        Where there are several judgements (see the notes of the class), a third of the rows
+        tells the unit of each, at the rate of this call, and the others the threshold: the
+        scores are in other units afterwards.
+
+        It warns if most of the rows are novel by the threshold they are to move. That is what
+        rows look like that were prepared in another way than those of `fit`, divided by 255 for
         instance, and a threshold that calls these normal finds nothing any more.
 
         Parameters
@@ -1047,8 +1066,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         NotFittedError
             Before `fit`.
         ValueError
-            If the rate is out of range, if X holds fewer rows than ``1 / rate - 1``,
-            which cannot keep it, or if `score_samples` does not take it.
+            If the rate is out of range, if fewer rows than ``1 / rate - 1`` are to set the
+            threshold, which cannot keep it, or if `score_samples` does not take X.
 
         Examples
         --------
@@ -1060,7 +1079,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         >>> float(np.mean(detector.predict(rng.normal(size=(2000, 3))) == -1)) < 0.02
         True
         """
-        check_is_fitted(self)
+        now = self._snapshot()
+        check_is_fitted(now)
         check_scalar(
             false_alarm_rate,
             "false_alarm_rate",
@@ -1069,24 +1089,29 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             max_val=1,
             include_boundaries="neither",
         )
-        scores = self._score_samples(X)
+        X, _ = validate_rows(now, X, reset=False, allow_unread=True)
+        novelties = now._novelties_of(as_numpy(X))
+        n_rows, n_left = len(novelties), len(rows_apart(novelties)[1])
         fewest = fewest_rows(false_alarm_rate)
-        if len(scores) < fewest:
+        if n_left < fewest:
+            rest = "" if n_left == n_rows else f", of which {n_left} are to set the threshold"
             raise ValueError(
                 f"false_alarm_rate={false_alarm_rate} takes at least {fewest} rows to be kept; "
-                f"X has {len(scores)}."
+                f"X has {n_rows}{rest}."
             )
-        n_novel = np.count_nonzero(scores < self.offset_)
-        if n_novel > len(scores) / 2:
+        n_novel = np.count_nonzero(now._scores(novelties) < now.offset_)
+        if n_novel > n_rows / 2:
             warnings.warn(
-                f"{n_novel} of {len(scores)} rows, which are to be normal, were novel so far. If X "
+                f"{n_novel} of {n_rows} rows, which are to be normal, were novel so far. If X "
                 "was prepared in another way than in fit (other values, size or colours), the new "
                 "threshold is of no use.",
-                UserWarning,
+                CalibrationWarning,
                 stacklevel=2,
             )
-        self.offset_ = held_out_threshold(scores, false_alarm_rate)
-        self.calibration_scores_ = np.sort(scores)
+        now._calibrate(novelties, false_alarm_rate)
+        # At once: other threads may be scoring.
+        changed = ("_units", "offset_", "calibration_scores_")
+        self.__dict__.update({name: vars(now)[name] for name in changed})
         return self
 
     def p_values(self, X: Any) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,7 +13,7 @@ _SCORE_PRECISION = 1e-5
 
 
 class CalibrationWarning(UserWarning):
-    """The threshold was set on too few rows to keep what it promises."""
+    """The rows that set a threshold are too few, or too odd, for it to keep what it promises."""
 
 
 def held_out_threshold(scores: np.ndarray, false_alarm_rate: float) -> float:
@@ -38,6 +39,36 @@ def held_out_threshold(scores: np.ndarray, false_alarm_rate: float) -> float:
 def training_threshold(scores: np.ndarray, contamination: float) -> float:
     """Score below which a share `contamination` of the training rows falls."""
     return _just_below(np.quantile(scores, contamination))
+
+
+def rows_apart(novelties: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that tell how judgements compare, and rows for the threshold of all of them.
+
+    New rows are as likely to pass a threshold as those that set it only if all have been
+    treated alike. A single judgement has nothing to compare.
+
+    Parameters
+    ----------
+    novelties : ndarray of shape (n_rows, n_judgements)
+    """
+    if novelties.shape[1] == 1 or len(novelties) == 1:
+        return novelties, novelties
+    return novelties[::3], np.delete(novelties, np.s_[::3], axis=0)
+
+
+def alarm_levels(novelties: np.ndarray, threshold: Callable[[np.ndarray], float]) -> np.ndarray:
+    """Where each of several judgements alone would raise the alarm; 1 if that is nowhere.
+
+    Parameters
+    ----------
+    novelties : ndarray of shape (n_rows, n_judgements)
+    threshold : callable
+        Of scores, the larger the more normal.
+    """
+    if novelties.shape[1] == 1:
+        return np.ones(1)
+    levels = np.array([-threshold(-column) for column in novelties.T])
+    return np.where(levels > 0, levels, 1.0)
 
 
 def fewest_rows(false_alarm_rate: float) -> int:

@@ -33,6 +33,10 @@ LAYOUT_CONSTRAINTS = {
 }
 
 
+# A palette, one with transparency, and bits.
+_PIL_MODES_OF_NO_BRIGHTNESS = {"P", "PA", "1"}
+
+
 def layout_of(
     estimator: Any, X: Any, image_shape: tuple[int, ...] | None, channel_axis: str | int
 ) -> tuple[tuple[int, ...] | None, str | int]:
@@ -102,8 +106,8 @@ def validate_rows(
         raise ValueError("X is a masked array, and what its mask hides would count; fill it first.")
     if not hasattr(X, "shape"):
         X = _array_of(X)
-    if isinstance(X, np.ndarray) and X.ndim < 2:
-        _refuse_what_holds_no_rows(X)
+    if getattr(X, "ndim", 2) < 2 and not isinstance(X, torch.Tensor):
+        _refuse_what_holds_no_rows(np.asarray(X))
     if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
         raise TypeError(f"X holds dates or times ({X.dtype}), not numbers.")
     if not reset:
@@ -115,14 +119,18 @@ def validate_rows(
         check_values(X[:ensure_min_samples], ensure_min_samples=ensure_min_samples)
         X = validate_data(estimator, X, reset=reset, skip_check_array=True)
     else:
-        X = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            allow_nd=True,
-            dtype="numeric",
-            ensure_min_samples=ensure_min_samples,
-        )
+        try:
+            X = validate_data(
+                estimator,
+                X,
+                reset=reset,
+                allow_nd=True,
+                dtype="numeric",
+                ensure_min_samples=ensure_min_samples,
+            )
+        except ValueError as error:
+            _note_rows_not_finite(error, X)
+            raise
     if X.ndim > 4:
         raise ValueError(
             "X must be (n, features), (n, height, width), (n, channels, height, width) or "
@@ -134,6 +142,18 @@ def validate_rows(
     return X, layout
 
 
+def _note_rows_not_finite(error: ValueError, X: Any) -> None:
+    """Say in which rows X is not finite, if that may be what the error is about."""
+    if not isinstance(X, np.ndarray) or X.dtype.kind != "f" or X.ndim < 2 or X.size == 0:
+        return
+    (rows,) = np.nonzero(~np.isfinite(X).reshape(len(X), -1).all(axis=1))
+    if len(rows):
+        error.add_note(
+            f"{len(rows)} of {len(X)} rows hold NaN or infinity, row {rows[0]} is the first. All "
+            "others are X[np.isfinite(X).reshape(len(X), -1).all(axis=1)]."
+        )
+
+
 def _array_of(X: Any) -> np.ndarray:
     """An array of what has no shape, such as a list of images.
 
@@ -142,12 +162,18 @@ def _array_of(X: Any) -> np.ndarray:
     TypeError
         If X is a mapping.
     ValueError
-        If its rows differ in shape.
+        If its rows differ in shape, or are PIL images whose values are no brightness.
     """
     if isinstance(X, Mapping):
         raise TypeError(
             f"X is a {type(X).__name__}, not an array; pass what it holds under one of its keys, "
             f"{', '.join(map(repr, X))}."
+        )
+    modes = {str(getattr(row, "mode", "")) for row in (X if isinstance(X, list | tuple) else [X])}
+    if not modes.isdisjoint(_PIL_MODES_OF_NO_BRIGHTNESS):
+        raise ValueError(
+            f"X holds PIL images of mode {' and '.join(sorted(modes))}, whose values are those of "
+            "a palette, or bits; pass image.convert('RGB') or image.convert('L')."
         )
     try:
         return np.asarray(X)
@@ -171,6 +197,11 @@ def _refuse_what_holds_no_rows(X: np.ndarray) -> None:
         raise ValueError(
             f"X names files ({str(first)!r}), not images; skrnd.datasets.load_images and "
             "load_image_folder read pictures."
+        )
+    if X.ndim == 1 and getattr(first, "ndim", 0) > 0:
+        raise ValueError(
+            f"X is a column of {len(X)} {type(first).__name__} objects; pass np.stack(X), an array "
+            "of all of them."
         )
     if X.ndim == 0 and X.dtype == object:
         raise TypeError(
@@ -208,6 +239,10 @@ def _how_to_get(fitted: tuple[int, ...], shape: tuple[int, ...]) -> str:
         return " Pass X[:, 0]."
     if fitted == (1, *rows):
         return " Pass X[:, None]."
+    if rows == (*fitted, 1):
+        return " Pass X[..., 0]."
+    if fitted == (*rows, 1):
+        return " Pass X[..., None]."
     return ""
 
 
@@ -340,7 +375,11 @@ def _check_tensor(estimator: Any, X: torch.Tensor, *, ensure_min_samples: int) -
     if X[:1].numel() == 0 and len(X):
         raise ValueError(f"Found tensor of shape {tuple(X.shape)} with rows that hold no value.")
     if X.is_floating_point() and not torch.isfinite(X).all():
-        raise ValueError(f"Input X contains NaN or infinity; {name} accepts finite values only.")
+        row = int(torch.isfinite(X).flatten(1).all(dim=1).logical_not().nonzero()[0])
+        raise ValueError(
+            f"Input X contains NaN or infinity, first in row {row}; {name} accepts finite values "
+            "only."
+        )
 
 
 def inlier_rows(y: Any, n_samples: int) -> np.ndarray:

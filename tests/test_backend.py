@@ -194,6 +194,21 @@ def test_many_side_by_side_leave_the_number_of_threads(two_threads):
     assert torch.get_num_threads() == threads_of_a_new_thread() == 2
 
 
+def test_ctrl_c_before_they_have_begun_is_not_logged(monkeypatch, two_threads, caplog):
+    class Interrupted(threading.Barrier):
+        def wait(self, timeout=None):
+            if threading.current_thread() is threading.main_thread():
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    monkeypatch.setattr(threading, "Barrier", Interrupted)
+    called = []
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side([lambda: called.append(1)] * 3, torch.device("cpu"))
+    assert called == []
+    assert caplog.messages == []
+
+
 def test_what_fails_stops_the_others(two_threads):
     stop = threading.Event()
 

@@ -246,6 +246,14 @@ def test_going_on_that_is_refused_leaves_the_detector_as_it_was(images, monkeypa
     assert len(detector.loss_curve_) == 1
 
 
+def test_learning_from_values_of_another_range_is_warned_of(images):
+    detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(images)
+    detector.partial_fit(2 * images)
+    with pytest.warns(UserWarning, match=r"spread 0\.004 times as far as those of the") as caught:
+        detector.partial_fit(images / 250)
+    assert caught[0].filename == __file__
+
+
 def test_until_partial_fit_has_ended_scores_are_those_of_before(images, monkeypatch):
     """As another thread sees the detector, step by step."""
     detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(images)
@@ -789,6 +797,7 @@ def test_held_out_rows_calibrate_and_are_kept(blur, n_rows, images):
 
 @pytest.mark.filterwarnings("default::skrnd.CalibrationWarning")
 def test_too_few_rows_to_calibrate_are_told_of(images):
+    """A third of them compares judgements, where there are several."""
     with pytest.warns(CalibrationWarning, match="4 rows are held out.*fewer than 19.*5%") as caught:
         detector = SVDRNDDetector(**QUICK).fit(images)
     assert caught[0].filename == __file__
@@ -802,7 +811,10 @@ def test_too_few_rows_to_calibrate_are_told_of(images):
     with pytest.raises(TypeError, match="false_alarm_rate must be an instance"):
         detector.calibrate(images, false_alarm_rate="5 %")
     assert detector.offset_ == before
-    detector.calibrate(images[:19])
+    with pytest.raises(ValueError, match=r"at least 19 rows.* X has 28, of which 18 are to set"):
+        detector.calibrate(images[:28])
+    detector.calibrate(images[:29])
+    SVDRNDDetector(blur="svd", **QUICK).fit(images).calibrate(images[:19])
 
 
 def test_p_values_need_rows_held_out(images):
@@ -814,6 +826,27 @@ def test_p_values_need_rows_held_out(images):
     with pytest.raises(NotFittedError, match=r"contamination=0\.1 held no row out.*calibrate"):
         detector.p_values(images)
     assert detector.calibrate(images).p_values(images).shape == (60,)
+
+
+def test_calibration_compares_judgements_at_the_rate_of_the_call(images, monkeypatch):
+    """Where errors have a longer tail than contrasts, those would drown in it otherwise."""
+    detector = SVDRNDDetector(blur="two-sided", **QUICK).fit(images)
+    rng = np.random.default_rng(0)
+    normal = np.column_stack([rng.exponential(size=(3000, 2)) ** 2, rng.uniform(size=(3000, 2))])
+    novel = np.array([[0.1, 0.1, 1.2, 0.1]])
+    for rate in (0.05, 0.01):
+        monkeypatch.setattr(SVDRNDDetector, "_novelties", lambda *args: normal)
+        detector.calibrate(images, false_alarm_rate=rate)
+        levels = [np.quantile(column, 1 - rate, method="weibull") for column in normal[::3].T]
+        np.testing.assert_allclose(detector._units, levels, rtol=1e-4)
+        others = np.delete(normal, np.s_[::3], axis=0)
+        scores = np.sort(-(others / levels).max(axis=1))
+        np.testing.assert_allclose(detector.calibration_scores_, scores, rtol=1e-4)
+        assert detector.offset_ == pytest.approx(
+            np.quantile(scores, rate, method="weibull"), rel=1e-4
+        )
+    monkeypatch.setattr(SVDRNDDetector, "_novelties", lambda *args: novel)
+    assert -1.3 < detector.score_samples(images[:1]) < -1.1
 
 
 # -- input -------------------------------------------------------------------
@@ -1448,6 +1481,8 @@ def test_other_shapes_at_score_time_are_refused(method, images):
         ((8, 8, 3), (20, 3, 8, 8), "Pass np.moveaxis(X, 1, -1)."),
         ((8, 8), (20, 1, 8, 8), "Pass X[:, 0]."),
         ((1, 8, 8), (20, 8, 8), "Pass X[:, None]."),
+        ((8, 8), (20, 8, 8, 1), "Pass X[..., 0]."),
+        ((8, 8, 1), (20, 8, 8), "Pass X[..., None]."),
         ((3, 8, 8), (8, 8, 3), "For a single image, bring its axes into that order and pass"),
     ],
 )

@@ -159,6 +159,37 @@ def test_flat_rows_get_scikit_learns_message(estimator, make):
         validate_rows(estimator, make((4, 5)), reset=False)
 
 
+def test_rows_that_are_not_finite_are_named(estimator):
+    X = np.ones((5, 4, 4))
+    X[[2, 4], 1, 1] = np.nan, np.inf
+    with pytest.raises(ValueError, match="Input X contains") as caught:
+        validate_rows(estimator, X, reset=True)
+    (note,) = caught.value.__notes__
+    assert note.startswith("2 of 5 rows hold NaN or infinity, row 2 is the first.")
+    assert len(X[np.isfinite(X).reshape(len(X), -1).all(axis=1)]) == 3
+    with pytest.raises(ValueError, match="NaN or infinity, first in row 2"):
+        validate_rows(estimator, torch.from_numpy(X), reset=True)
+    with pytest.raises(ValueError, match="0 sample") as caught:
+        validate_rows(estimator, X[:0], reset=True)
+    assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.parametrize("mode", ["1", "P"])
+def test_pil_images_of_no_brightness_are_refused(estimator, mode):
+    image = pytest.importorskip("PIL.Image").new("RGB", (8, 8))
+    for X in ([image, image.convert(mode)], image.convert(mode)):
+        with pytest.raises(ValueError, match=rf"PIL images of mode .*{mode}.*convert\('RGB'\)"):
+            validate_rows(estimator, X, reset=True)
+    assert validate_rows(estimator, [image.convert("L")] * 2, reset=True)[0].shape == (2, 8, 8)
+
+
+def test_a_column_of_images_is_to_be_stacked(estimator):
+    column = pd.Series([np.ones((8, 8))] * 3)
+    for X in (column, column.to_numpy()):
+        with pytest.raises(ValueError, match=r"column of 3 ndarray objects; pass np\.stack\(X\)"):
+            validate_rows(estimator, X, reset=True)
+
+
 def test_a_refused_fit_leaves_everything_as_it_was(estimator):
     validate_rows(estimator, pd.DataFrame(np.ones((4, 2)), columns=["a", "b"]), reset=True)
     before = vars(estimator).copy()

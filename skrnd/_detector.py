@@ -206,8 +206,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Threshold: ``decision_function(X) = score_samples(X) - offset_``.
     calibration_scores_ : ndarray of shape (m,) or None
         Scores of the normal rows that set the threshold, in rising order: those held
-        out, or two thirds of them where there are several judgements (see the notes),
-        or those given to :meth:`calibrate`. None if `contamination` is a number.
+        out, or those given to :meth:`calibrate`; two thirds of them where there are
+        several judgements (see the notes). None if `contamination` is a number.
     k_ : int, float, list or None
         Strength of the blurs, in the form of `k`; a list if several blurs have
         one, and None if none has.
@@ -262,7 +262,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     Where there are several such judgements, by error and contrast and by the two
     predictors of "two-sided", each is divided by the level at which it would raise
     the alarm alone, and the largest counts. :meth:`score_samples` is minus that. A third
-    of the rows held out tells these levels, and the others set the threshold.
+    of the rows held out, or of those given to :meth:`calibrate`, tells these levels, and
+    the others set the threshold.
 
     ``k="auto"`` looks at how sharp each normal image is, by the mean squared
     difference of neighbouring pixels, and at how simple, by the entropy of its

@@ -169,12 +169,13 @@ def _array_of(X: Any) -> np.ndarray:
             f"X is a {type(X).__name__}, not an array; pass what it holds under one of its keys, "
             f"{', '.join(map(repr, X))}."
         )
-    modes = {str(getattr(row, "mode", "")) for row in (X if isinstance(X, list | tuple) else [X])}
-    if not modes.isdisjoint(_PIL_MODES_OF_NO_BRIGHTNESS):
-        raise ValueError(
-            f"X holds PIL images of mode {' and '.join(sorted(modes))}, whose values are those of "
-            "a palette, or bits; pass image.convert('RGB') or image.convert('L')."
-        )
+    for row in X if isinstance(X, list | tuple) else [X]:
+        mode = getattr(row, "mode", None)
+        if isinstance(mode, str) and mode in _PIL_MODES_OF_NO_BRIGHTNESS:
+            raise ValueError(
+                f"X holds PIL images of mode {mode}, whose values are those of a palette, or bits; "
+                "pass image.convert('RGB') or image.convert('L')."
+            )
     try:
         return np.asarray(X)
     except ValueError as error:

@@ -178,7 +178,7 @@ def test_rows_that_are_not_finite_are_named(estimator):
 def test_pil_images_of_no_brightness_are_refused(estimator, mode):
     image = pytest.importorskip("PIL.Image").new("RGB", (8, 8))
     for X in ([image, image.convert(mode)], image.convert(mode)):
-        with pytest.raises(ValueError, match=rf"PIL images of mode .*{mode}.*convert\('RGB'\)"):
+        with pytest.raises(ValueError, match=rf"PIL images of mode {mode},.*convert\('RGB'\)"):
             validate_rows(estimator, X, reset=True)
     assert validate_rows(estimator, [image.convert("L")] * 2, reset=True)[0].shape == (2, 8, 8)
 

@@ -814,7 +814,9 @@ def test_too_few_rows_to_calibrate_are_told_of(images):
     with pytest.raises(ValueError, match=r"at least 19 rows.* X has 28, of which 18 are to set"):
         detector.calibrate(images[:28])
     detector.calibrate(images[:29])
-    SVDRNDDetector(blur="svd", **QUICK).fit(images).calibrate(images[:19])
+    with pytest.warns(CalibrationWarning):
+        one_judgement = SVDRNDDetector(blur="svd", **QUICK).fit(images)
+    one_judgement.calibrate(images[:19])
 
 
 def test_p_values_need_rows_held_out(images):

@@ -75,13 +75,13 @@ def calibrated(cell, directory):
     others = images[order[N_TRAIN:][:N_CALIBRATION]]
     sets = {name: load_set(directory, name, images.shape[1:]) for name in (test, *novel)}
     asked = {name: found[rng.permutation(len(found))[:2_000]] for name, found in sets.items()}
-    return {
-        str(rate): {
-            name: float(np.mean(detector.calibrate(others, rate).predict(found) == -1))
-            for name, found in asked.items()
+    shares = {}
+    for rate in RATES:
+        detector.calibrate(others, rate)
+        shares[str(rate)] = {
+            name: float(np.mean(detector.predict(found) == -1)) for name, found in asked.items()
         }
-        for rate in RATES
-    }
+    return shares
 
 
 def impure(cell, directory):

@@ -973,21 +973,23 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             self.offset_ = threshold(self._scores(novelties))
             self.calibration_scores_: np.ndarray | None = None
             return
-        self._calibrate(novelties, _FALSE_ALARM_RATE)
-        n_rows, fewest = len(rows_apart(novelties)[1]), fewest_rows(_FALSE_ALARM_RATE)
-        if n_rows < fewest:
+        compared, held_out = rows_apart(novelties)
+        self._calibrate(compared, held_out, _FALSE_ALARM_RATE)
+        fewest = fewest_rows(_FALSE_ALARM_RATE)
+        if len(held_out) < fewest:
             warnings.warn(
-                f"{n_rows} rows are held out to set the threshold; fewer than {fewest} cannot "
-                f"keep false alarms at {_FALSE_ALARM_RATE:.0%}, and it is their lowest score. Pass "
-                "more rows or a larger validation_fraction, or call calibrate.",
+                f"{len(held_out)} rows are held out to set the threshold; fewer than {fewest} "
+                f"cannot keep false alarms at {_FALSE_ALARM_RATE:.0%}, and it is their lowest "
+                "score. Pass more rows or a larger validation_fraction, or call calibrate.",
                 CalibrationWarning,
                 stacklevel=8,
             )
 
-    def _calibrate(self, novelties: np.ndarray, false_alarm_rate: float) -> None:
-        """The same by rows that had no part in the training, for new ones."""
+    def _calibrate(
+        self, compared: np.ndarray, held_out: np.ndarray, false_alarm_rate: float
+    ) -> None:
+        """The same by rows that had no part in the training, as `rows_apart` tells them apart."""
         threshold = partial(held_out_threshold, false_alarm_rate=false_alarm_rate)
-        compared, held_out = rows_apart(novelties)
         self._units = alarm_levels(compared, threshold)
         scores = self._scores(held_out)
         self.offset_ = threshold(scores)
@@ -1092,7 +1094,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         )
         X, _ = validate_rows(now, X, reset=False, allow_unread=True)
         novelties = now._novelties_of(as_numpy(X))
-        n_rows, n_left = len(novelties), len(rows_apart(novelties)[1])
+        compared, held_out = rows_apart(novelties)
+        n_rows, n_left = len(novelties), len(held_out)
         fewest = fewest_rows(false_alarm_rate)
         if n_left < fewest:
             rest = "" if n_left == n_rows else f", of which {n_left} are to set the threshold"
@@ -1109,7 +1112,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 CalibrationWarning,
                 stacklevel=2,
             )
-        now._calibrate(novelties, false_alarm_rate)
+        now._calibrate(compared, held_out, false_alarm_rate)
         # At once: other threads may be scoring.
         changed = ("_units", "offset_", "calibration_scores_")
         self.__dict__.update({name: vars(now)[name] for name in changed})

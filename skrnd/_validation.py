@@ -31,8 +31,6 @@ LAYOUT_CONSTRAINTS = {
     "image_shape": ["array-like", None],
     "channel_axis": [StrOptions({"auto"}), Options(Integral, {-3, -1, 1, 3})],
 }
-
-
 # A palette, one with transparency, and bits.
 _PIL_MODES_OF_NO_BRIGHTNESS = {"P", "PA", "1"}
 
@@ -106,7 +104,7 @@ def validate_rows(
         raise ValueError("X is a masked array, and what its mask hides would count; fill it first.")
     if not hasattr(X, "shape"):
         X = _array_of(X)
-    if getattr(X, "ndim", 2) < 2 and not isinstance(X, torch.Tensor):
+    if getattr(X, "ndim", 2) < 2 and not (isinstance(X, torch.Tensor) or is_unread(X)):
         _refuse_what_holds_no_rows(np.asarray(X))
     if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
         raise TypeError(f"X holds dates or times ({X.dtype}), not numbers.")

@@ -282,7 +282,8 @@ def test_a_verdict_is_of_one_moment(images, monkeypatch):
     """A calibration in another thread moves the threshold between score and verdict."""
     detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(images)
     expected = detector.predict(images), detector.p_values(images)
-    decisions, offset, kept = detector.decision_function(images), detector.offset_, None
+    decisions = detector.decision_function(images)
+    offset, kept = detector.offset_, detector.calibration_scores_
     original = SVDRNDDetector._scores_of
 
     def scores_of(self, X):
@@ -290,7 +291,6 @@ def test_a_verdict_is_of_one_moment(images, monkeypatch):
         return original(self, X)
 
     monkeypatch.setattr(SVDRNDDetector, "_scores_of", scores_of)
-    kept = detector.calibration_scores_
     for method, wanted in zip(("predict", "p_values"), expected, strict=True):
         np.testing.assert_array_equal(getattr(detector, method)(images), wanted)
         detector.offset_, detector.calibration_scores_ = offset, kept

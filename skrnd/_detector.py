@@ -59,7 +59,6 @@ from ._validation import (
     in_namespace_of,
     inlier_rows,
     take_rows,
-    unchanged_on_error,
     validate_rows,
 )
 
@@ -448,10 +447,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         return self._learn(X, y, goes_on=goes_on, max_epochs=1 if goes_on else self.max_epochs)
 
     def _learn(self, X: Any, y: Any, *, goes_on: bool, max_epochs: str | int) -> SVDRNDDetector:
-        # Outside of what is undone: scikit-learn takes down itself what it sets up here.
         context = self._init_callback_context(max_subtasks=None)
-        with unchanged_on_error(self), own_torch_state():
-            self._fit(X, y, context, goes_on=goes_on, max_epochs=max_epochs)
+        # Other threads, and callbacks, may go on scoring with what was learned before, which
+        # is also what a fit that fails leaves.
+        learner = self._snapshot()
+        with own_torch_state(), verbosity(self.verbose):
+            learner._fit(X, y, context, self, goes_on=goes_on, max_epochs=max_epochs)
         return self
 
     def _fit(
@@ -459,10 +460,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         X: Any,
         y: Any,
         context: CallbackContext,
+        public: SVDRNDDetector,
         *,
         goes_on: bool,
         max_epochs: str | int,
     ) -> None:
+        """Learn, and let `public`, which this detector is a snapshot of, be what it then is."""
         if self.early_stopping and self.contamination != "auto":
             raise ValueError(
                 f"early_stopping=True goes by rows held out, and "
@@ -536,7 +539,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 goes_on=(max_epochs, joblib.hash(begins)) if goes_on else None,
             )
             checkpoint.belongs_to(identity)
-        groups = self._groups() if goes_on else self._choose_blurs(X, sample, originals, memory)
+        if not goes_on:
+            self._choose_blurs(X, sample, originals, memory)
         copies = [originals, *(storage.empty(originals.shape) for _ in self.blurs_)]
         make_copies(self.blurs_, originals.numpy(), [copy.numpy() for copy in copies[1:]], memory)
         trainings = [
@@ -553,7 +557,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 # Weights do not tell what a function builds from what it built before.
                 memory=check_memory(None) if callable(self._architecture) else memory,
             )
-            for number, group in enumerate(groups)
+            for number, group in enumerate(self._groups)
         ]
         self.precision_ = str(precision).removeprefix("torch.")
         conclude = partial(
@@ -566,15 +570,14 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             else Curves(),
         )
         context.max_subtasks = max_epochs
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        with verbosity(self.verbose):
-            curves = self._train(trainings, held, max_epochs, checkpoint, context, conclude, X, y)
-        # At once: other threads may be scoring with what was learned before.
-        self.__dict__.update(self._concluded(conclude, curves))
+        told = {"estimator": public, "X": X, "y": y}
+        context.call_on_fit_task_begin(**told)
+        curves = self._train(trainings, held, max_epochs, checkpoint, context, conclude, told)
+        conclude(self, curves)
         checkpoint.remove()
-        context.call_on_fit_task_end(
-            estimator=self, X=X, y=y, reconstruction_attributes=partial(dict, vars(self))
-        )
+        # At once: other threads may be scoring.
+        public.__dict__ = vars(self).copy()
+        context.call_on_fit_task_end(**told, reconstruction_attributes=partial(dict, vars(self)))
 
     def _train(
         self,
@@ -584,10 +587,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         checkpoint: Checkpoint,
         context: CallbackContext,
         conclude: Callable[[SVDRNDDetector, Curves], None],
-        X: Any,
-        y: Any,
+        told: dict[str, Any],
     ) -> Curves:
-        """Run the epochs, unless somebody or something stops them."""
+        """Run the epochs, of which callbacks are told, unless something stops them."""
         ranks = trainings[0].ranks
         curves = checkpoint.resume(trainings)
         start, n_behind = time.monotonic(), len(curves.loss)
@@ -600,7 +602,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 break
             epoch = context.subcontext(task_name="epoch")
             try:
-                epoch.call_on_fit_task_begin(estimator=self, X=X, y=y)
+                epoch.call_on_fit_task_begin(**told)
                 curves.loss.append(run_epoch(trainings))
                 per_epoch = (time.monotonic() - start) / (number - n_behind)
                 logger.info(
@@ -615,9 +617,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 checkpoint.write(trainings, curves)
                 # To conclude takes all processes, and each has callbacks of its own.
                 as_it_is = partial(self._as_it_is, conclude, curves) if ranks.size == 1 else None
-                stop = epoch.call_on_fit_task_end(
-                    estimator=self, X=X, y=y, reconstruction_attributes=as_it_is
-                )
+                stop = epoch.call_on_fit_task_end(**told, reconstruction_attributes=as_it_is)
             except KeyboardInterrupt:
                 # What can be taken up again later is not to be concluded now.
                 if not curves.loss or self.checkpoint is not None or ranks.size > 1:
@@ -645,23 +645,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def _as_it_is(
         self, conclude: Callable[[SVDRNDDetector, Curves], None], curves: Curves
     ) -> dict[str, Any]:
-        """What a callback adds to this detector, to have it as it is after this epoch."""
+        """Attributes of a detector that would end its training with this epoch."""
+        ended = self._snapshot()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CalibrationWarning)
-            return self._concluded(conclude, curves)
-
-    def _concluded(
-        self, conclude: Callable[[SVDRNDDetector, Curves], None], curves: Curves
-    ) -> dict[str, Any]:
-        """What a detector that ends its training now has and this one has not."""
-        ended = self._snapshot()
-        conclude(ended, curves)
-        had = vars(self)
-        return {
-            name: value
-            for name, value in vars(ended).items()
-            if name not in had or value is not had[name]
-        }
+            conclude(ended, curves)
+        return dict(vars(ended))
 
     def _snapshot(self) -> SVDRNDDetector:
         """A detector that stays as this one is now, whatever other threads make of it."""
@@ -715,23 +704,22 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
     def _choose_blurs(
         self, X: Any, sample: np.ndarray, originals: torch.Tensor, memory: Memory
-    ) -> list[list[int]]:
-        """Set `blurs_` and `k_`; which copies each predictor learns from."""
-        # Plain rows have nothing to blur.
-        self.blurs_: list[Any] = []
-        self.k_: Any = None
-        groups: list[list[int]] = [[]]
+    ) -> None:
+        """Set `blurs_`, `k_`, and which copies each predictor learns from."""
         if self._layout is None:
+            # Plain rows have nothing to blur.
+            self.blurs_: list[Any] = []
+            self._groups: list[list[int]] = [[]]
+            self.k_: Any = None
             if self.input_shape_[0] >= _LIKELY_PIXELS:
                 self._doubt_plain_rows(X[:_LOOKED_AT])
-        else:
-            rows = np.sort(sample[: sample_size(self.input_shape_)])
-            images = torch.empty(len(rows), *self.input_shape_)
-            self._standardise(X, rows, out=images)
-            self.blurs_, groups, self.k_ = make_blurs(
-                self.k, self.blur, self.geometry, originals.numpy(), images.numpy(), memory
-            )
-        return groups
+            return
+        rows = np.sort(sample[: sample_size(self.input_shape_)])
+        images = torch.empty(len(rows), *self.input_shape_)
+        self._standardise(X, rows, out=images)
+        self.blurs_, self._groups, self.k_ = make_blurs(
+            self.k, self.blur, self.geometry, originals.numpy(), images.numpy(), memory
+        )
 
     def _doubt_plain_rows(self, X: np.ndarray) -> None:
         """Warn where plain rows seem to be images that somebody has flattened."""
@@ -747,18 +735,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             UserWarning,
             stacklevel=7,
         )
-
-    def _groups(self) -> list[list[int]]:
-        """Which copies each predictor of an earlier fit has learned from."""
-        sizes = [len(pair.targets.mean) - 1 for pair in self._pairs]
-        # Those of `geometry`, which come last, are for all predictors.
-        n_shared = sum(sizes) - len(self.blurs_) if len(sizes) > 1 else 0
-        n_own = len(self.blurs_) - n_shared
-        ends = np.cumsum(sizes) - n_shared * np.arange(1, len(sizes) + 1)
-        return [
-            [*range(end + n_shared - size, end), *range(n_own, len(self.blurs_))]
-            for size, end in zip(sizes, ends.tolist(), strict=True)
-        ]
 
     def _prepare(
         self,
@@ -915,18 +891,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         now = self._snapshot()
         check_is_fitted(now)
         X, _ = validate_rows(now, X, reset=False, allow_unread=True)
-        return now._scores_of(as_numpy(X))
-
-    def _scores_of(self, X: Any) -> np.ndarray:
-        """What `score_samples` makes of rows that are known to be good."""
-        return self._scores(self._novelties_of(X))
+        return now._scores(now._novelties_of(as_numpy(X)))
 
     def _judgements_of(self, X: Any) -> dict[str, np.ndarray]:
         """What each target says of rows that are known to be good, in the unit of the scores."""
-        values = self._novelties_of(X, DistilledPair.by_target)
-        groups: list[list[int]] = [[] for _ in self._pairs]
-        if self._pairs[0].n_judges > 1:
-            groups = self._groups()
+        values = self._novelties_of(X, by_target=True)
+        groups = self._groups if self._pairs[0].n_judges > 1 else [[] for _ in self._pairs]
         names, units = [], []
         of_pairs = self._units.reshape(len(groups), -1)
         for number, (group, own) in enumerate(zip(groups, of_pairs, strict=True), start=1):
@@ -936,29 +906,24 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             units += [own[0], *own[1:].repeat(len(group))]
         return dict(zip(names, (values / units).T, strict=True))
 
-    def _novelties_of(
-        self,
-        X: Any,
-        ask: Callable[[DistilledPair, torch.Tensor], torch.Tensor] = DistilledPair.forward,
-    ) -> np.ndarray:
+    def _novelties_of(self, X: Any, *, by_target: bool = False) -> np.ndarray:
         """How novel rows that are known to be good are by each judgement, as `_novelties`."""
         with own_torch_state():
             inputs = (block for _, block in self._inputs(X, np.arange(X.shape[0])))
-            return self._novelties(inputs, ask)
+            return self._novelties(inputs, by_target=by_target)
 
-    def _novelties(
-        self,
-        blocks: Iterable[torch.Tensor],
-        ask: Callable[[DistilledPair, torch.Tensor], torch.Tensor] = DistilledPair.forward,
-    ) -> np.ndarray:
-        """How novel each of the inputs is by each judgement: (n, n_judgements), float64."""
-        device = torch.device(self.device_)
+    def _novelties(self, blocks: Iterable[torch.Tensor], *, by_target: bool = False) -> np.ndarray:
+        """How novel inputs of the networks are: (n, n_judgements), float64.
 
-        def ask_all(x: torch.Tensor) -> torch.Tensor:
-            return torch.cat([ask(pair, x) for pair in self._pairs], dim=1)
+        By each judgement or, for the contrasts, by each of the targets that has a say.
+        """
+        pairs = self._pairs
 
-        module = torch.nn.ModuleList(self._pairs)
-        novelties = [answer(ask_all, inputs, device, module) for inputs in blocks]
+        def ask(x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([pair.by_target(x) if by_target else pair(x) for pair in pairs], dim=1)
+
+        device, module = torch.device(self.device_), torch.nn.ModuleList(pairs)
+        novelties = [answer(ask, inputs, device, module) for inputs in blocks]
         return torch.cat(novelties).to(torch.float64).numpy()
 
     def _scores(self, novelties: np.ndarray) -> np.ndarray:
@@ -982,13 +947,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 f"cannot keep false alarms at {_FALSE_ALARM_RATE:.0%}, and it is their lowest "
                 "score. Pass more rows or a larger validation_fraction, or call calibrate.",
                 CalibrationWarning,
-                stacklevel=8,
+                stacklevel=7,
             )
 
     def _calibrate(
         self, compared: np.ndarray, held_out: np.ndarray, false_alarm_rate: float
     ) -> None:
-        """The same by rows that had no part in the training, as `rows_apart` tells them apart."""
+        """Units and threshold by rows that were not trained on, split by `rows_apart`."""
         threshold = partial(held_out_threshold, false_alarm_rate=false_alarm_rate)
         self._units = alarm_levels(compared, threshold)
         scores = self._scores(held_out)
@@ -1084,14 +1049,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         """
         now = self._snapshot()
         check_is_fitted(now)
-        check_scalar(
-            false_alarm_rate,
-            "false_alarm_rate",
-            Real,
-            min_val=0,
-            max_val=1,
-            include_boundaries="neither",
-        )
+        check_scalar(false_alarm_rate, "false_alarm_rate", Real)
+        # Not by bounds of check_scalar, which lets NaN pass.
+        if not 0 < false_alarm_rate < 1:
+            raise ValueError(f"false_alarm_rate must be in (0, 1); got {false_alarm_rate}.")
         X, _ = validate_rows(now, X, reset=False, allow_unread=True)
         novelties = now._novelties_of(as_numpy(X))
         compared, held_out = rows_apart(novelties)

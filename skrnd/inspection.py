@@ -946,8 +946,7 @@ def judgements(detector: SVDRNDDetector, X: Any) -> dict[str, np.ndarray]:
     TypeError
         If it is no SVDRNDDetector.
     ValueError
-        If `score_samples` does not take X, or if the detector comes from a file that does
-        not keep the targets of its copies apart.
+        If `score_samples` does not take X.
 
     Examples
     --------
@@ -1081,7 +1080,7 @@ def novelty_map(
         i, row, column = places
         seen = images[i[:, None, None], :, rows[row][:, :, None], columns[column][:, None, :]]
         seen = detector._layout.from_nchw(np.moveaxis(seen, -1, 1))
-        novelty.flat[batch] = -detector._scores_of(seen)
+        novelty.flat[batch] = -detector._scores(detector._novelties_of(seen))
     return of_row @ novelty @ of_column.T
 
 

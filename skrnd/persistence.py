@@ -44,6 +44,7 @@ _VALUES: dict[str, Any] = {
     "input_shape_": tuple,
     "n_estimators_": int,
     "precision_": str,
+    "_groups": list,
     "_architecture": str,
 }
 _ARRAYS = ("mean_", "scale_", "_units")
@@ -130,7 +131,6 @@ def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
         "blurs": [_encoded(one, "blur") for one in detector.blurs_],
         "layout": None if layout is None else dataclasses.asdict(layout),
         "feature_names_in_": getattr(detector, "feature_names_in_", np.array([])).tolist(),
-        "n_pairs": len(detector._pairs),
     }
     text = json.dumps(header, allow_nan=False, sort_keys=True)
     metadata = {"skrnd": text, "sha256": _digest(text, arrays)}
@@ -234,11 +234,12 @@ def _rebuilt(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SVDRND
         )
     fitted["_layout"] = layout
     _check_values(fitted)
-    if type(header["n_pairs"]) is not int or header["n_pairs"] not in (1, 2):
-        raise ValueError(f"{header['n_pairs']!r} pairs of networks")
-    fitted["_pairs"] = [_weights_of(number, arrays) for number in range(header["n_pairs"])]
-    for pair in fitted["_pairs"]:
-        _check_networks(fitted, pair)
+    groups = fitted["_groups"]
+    if len(groups) not in (1, 2):
+        raise ValueError(f"{len(groups)} pairs of networks")
+    fitted["_pairs"] = [_weights_of(number, arrays) for number in range(len(groups))]
+    for pair, group in zip(fitted["_pairs"], groups, strict=True):
+        _check_networks(fitted, pair, group)
     _check_arrays(fitted, arrays)
     detector.__setstate__({**vars(detector), **fitted})
     return detector
@@ -269,13 +270,16 @@ def _check_values(fitted: dict[str, Any]) -> None:
         raise ValueError(f"unknown network {fitted['_architecture']!r}")
 
 
-def _check_networks(fitted: dict[str, Any], pair: Mapping[str, np.ndarray]) -> None:
-    """Refuse more networks than there can be arrays for, before any is built."""
+def _check_networks(fitted: dict[str, Any], pair: Mapping[str, np.ndarray], group: Any) -> None:
+    """Refuse more networks than there are copies, or can be arrays for, before any is built."""
     n_targets, n_members = len(pair["targets.mean"]), fitted["n_estimators_"]
     # The members of perceptrons share their arrays.
     n_networks = (n_members if fitted["_layout"] is not None else 1) * n_targets
     if type(n_members) is not int or min(n_targets, n_members) < 1 or n_networks > len(pair):
         raise ValueError(f"{n_targets!r} targets of {n_members!r} networks in {len(pair)} arrays")
+    n_copies = len(fitted["blurs_"])
+    if len(group) != n_targets - 1 or not all(type(i) is int and 0 <= i < n_copies for i in group):
+        raise ValueError(f"{n_targets} targets for the copies {group} of {n_copies}")
     if not (pair["targets.scale"] > 0).all():
         raise ValueError("targets.scale must be positive")
 
@@ -315,6 +319,8 @@ def _encoded(value: Any, name: str) -> Any:
     """A value as JSON, with types that JSON has not as dicts of one name."""
     if value is None or isinstance(value, bool | str):
         return value
+    if isinstance(value, np.bool_):
+        return bool(value)
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):
@@ -326,13 +332,14 @@ def _encoded(value: Any, name: str) -> Any:
     if isinstance(value, tuple):
         return {"tuple": [_encoded(one, name) for one in value]}
     if type(value) in _TRANSFORMERS.values():
-        encoded = {"params": value.get_params(deep=False), "fitted": _fitted(value)}
+
+        def encoded(values: dict[str, Any]) -> dict[str, Any]:
+            return {key: _encoded(one, name) for key, one in values.items()}
+
         return {
             "transformer": type(value).__name__,
-            **{
-                kind: {key: _encoded(one, name) for key, one in part.items()}
-                for kind, part in encoded.items()
-            },
+            "params": encoded(value.get_params(deep=False)),
+            "fitted": encoded(_fitted(value)),
         }
     raise TypeError(
         f"{name.rstrip('_')}={value!r} cannot be saved without pickle: a file holds numbers, "

@@ -254,11 +254,12 @@ def test_learning_from_values_of_another_range_is_warned_of(images):
     assert caught[0].filename == __file__
 
 
-def test_until_partial_fit_has_ended_scores_are_those_of_before(images, monkeypatch):
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_until_a_fit_has_ended_scores_are_those_of_before(images, monkeypatch, method):
     """As another thread sees the detector, step by step."""
     detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(images)
     before = detector.score_samples(images), detector.predict(images), detector.p_values(images)
-    original, n_seen = SVDRNDDetector._set_threshold, 0
+    n_seen = 0
 
     def look():
         nonlocal n_seen
@@ -267,14 +268,19 @@ def test_until_partial_fit_has_ended_scores_are_those_of_before(images, monkeypa
         np.testing.assert_array_equal(detector.predict(images), before[1])
         np.testing.assert_array_equal(detector.p_values(images), before[2])
 
-    def set_threshold(self, novelties):
-        look()
-        original(self, novelties)
-        look()
+    def looked_at(original):
+        def step(self, *args):
+            look()
+            result = original(self, *args)
+            look()
+            return result
 
-    monkeypatch.setattr(SVDRNDDetector, "_set_threshold", set_threshold)
-    detector.partial_fit(images[::-1] * 2)
-    assert n_seen == 2
+        return step
+
+    for step in ("_train", "_set_threshold"):
+        monkeypatch.setattr(SVDRNDDetector, step, looked_at(getattr(SVDRNDDetector, step)))
+    getattr(detector, method)(images[::-1] * 2)
+    assert n_seen == 4
     assert not np.array_equal(detector.score_samples(images), before[0])
 
 
@@ -284,13 +290,13 @@ def test_a_verdict_is_of_one_moment(images, monkeypatch):
     expected = detector.predict(images), detector.p_values(images)
     decisions = detector.decision_function(images)
     offset, kept = detector.offset_, detector.calibration_scores_
-    original = SVDRNDDetector._scores_of
+    original = SVDRNDDetector._scores
 
-    def scores_of(self, X):
+    def scores(self, novelties):
         detector.offset_, detector.calibration_scores_ = np.inf, np.zeros(3)
-        return original(self, X)
+        return original(self, novelties)
 
-    monkeypatch.setattr(SVDRNDDetector, "_scores_of", scores_of)
+    monkeypatch.setattr(SVDRNDDetector, "_scores", scores)
     for method, wanted in zip(("predict", "p_values"), expected, strict=True):
         np.testing.assert_array_equal(getattr(detector, method)(images), wanted)
         detector.offset_, detector.calibration_scores_ = offset, kept
@@ -710,7 +716,9 @@ def test_a_row_is_as_novel_as_the_most_surprised_judgement_finds_it(images, para
 def test_a_judgement_that_finds_nothing_does_not_divide_by_zero(images, monkeypatch):
     """No row has any contrast, so its level is 0."""
     judge = SVDRNDDetector._novelties
-    monkeypatch.setattr(SVDRNDDetector, "_novelties", lambda *args: judge(*args) * [1, 0])
+    monkeypatch.setattr(
+        SVDRNDDetector, "_novelties", lambda *args, **kw: judge(*args, **kw) * [1, 0]
+    )
     detector = SVDRNDDetector(blur="svd", novelty="contrast", **QUICK).fit(images)
     assert np.isfinite(detector.score_samples(images)).all()
 
@@ -805,8 +813,8 @@ def test_too_few_rows_to_calibrate_are_told_of(images):
     for rate, fewest in ((0.05, 19), (0.01, 99)):
         with pytest.raises(ValueError, match=f"false_alarm_rate={rate} takes at least {fewest}"):
             detector.calibrate(images[:18], false_alarm_rate=rate)
-    for rate in (0, 1, -1, 2):
-        with pytest.raises(ValueError, match="false_alarm_rate =="):
+    for rate in (0, 1, -1, 2, np.nan):
+        with pytest.raises(ValueError, match=r"false_alarm_rate must be in \(0, 1\)"):
             detector.calibrate(images, false_alarm_rate=rate)
     with pytest.raises(TypeError, match="false_alarm_rate must be an instance"):
         detector.calibrate(images, false_alarm_rate="5 %")
@@ -837,7 +845,7 @@ def test_calibration_compares_judgements_at_the_rate_of_the_call(images, monkeyp
     normal = np.column_stack([rng.exponential(size=(3000, 2)) ** 2, rng.uniform(size=(3000, 2))])
     novel = np.array([[0.1, 0.1, 1.2, 0.1]])
     for rate in (0.05, 0.01):
-        monkeypatch.setattr(SVDRNDDetector, "_novelties", lambda *args: normal)
+        monkeypatch.setattr(SVDRNDDetector, "_novelties", lambda *args, **kw: normal)
         detector.calibrate(images, false_alarm_rate=rate)
         levels = [np.quantile(column, 1 - rate, method="weibull") for column in normal[::3].T]
         np.testing.assert_allclose(detector._units, levels, rtol=1e-4)
@@ -847,7 +855,7 @@ def test_calibration_compares_judgements_at_the_rate_of_the_call(images, monkeyp
         assert detector.offset_ == pytest.approx(
             np.quantile(scores, rate, method="weibull"), rel=1e-4
         )
-    monkeypatch.setattr(SVDRNDDetector, "_novelties", lambda *args: novel)
+    monkeypatch.setattr(SVDRNDDetector, "_novelties", lambda *args, **kw: novel)
     assert -1.3 < detector.score_samples(images[:1]) < -1.1
 
 

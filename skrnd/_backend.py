@@ -274,9 +274,17 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def global_generator_seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global generator for the block and restore it afterwards."""
-    with _GLOBAL_GENERATOR_LOCK, torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would reseed the accelerators as well.
+def global_generator_seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators, that of the CPU and that of a device, for the block.
+
+    They are restored afterwards.
+    """
+    others = [] if device.type == "cpu" else [device]
+    forked = torch.random.fork_rng(devices=others, device_type=device.type)
+    with _GLOBAL_GENERATOR_LOCK, forked:
+        # Not torch.manual_seed, which would reseed all accelerators.
         torch.default_generator.manual_seed(seed)
+        for other in others:
+            with torch.accelerator.device_index(other.index):
+                torch.get_device_module(other).manual_seed(seed)
         yield

@@ -108,6 +108,7 @@ def make_blurs(
     named = _as_list(blur)
     if None in named:
         raise ValueError(f"blur={blur!r} lists None; the unblurred images are always trained on.")
+    turned = [clone(_checked(one, "geometry")) for one in _as_list(geometry)]
     seen = Images(sample, memory)
     first: list[Any] = []
     second: list[Any] = []
@@ -122,26 +123,25 @@ def make_blurs(
             if one == "two-sided":
                 sharpened = SVDSharpen(_chosen(_SHARPENED, seen))
                 second += [*map(SVDSoften, strengths), sharpened]
-        # k is the strength of blurs; their opposite keeps its own.
-        elif not is_auto and "k" in _params(one) and not isinstance(one, SVDSharpen):
+        elif not is_auto and _takes_strength(_checked(one, "blur")):
             first += [clone(one).set_params(k=strength) for strength in strengths]
         else:
             strengths = []
-            first.append(clone(one))
+            first.append(clone(_checked(one, "blur")))
         used += strengths
     if named and not is_auto and not used:
         raise ValueError(
-            f"k={k!r} has no meaning for blur={blur!r}, which has no parameter k; leave k='auto' "
-            "and set the strength of the blur itself, as blur__sigma."
+            f"k={k!r} has no effect on blur={blur!r}; leave k='auto' and set the strength of the "
+            "blur itself, as blur__sigma."
         )
-    turned = [clone(one) for one in _as_list(geometry)]
     blurs = first + second + turned
+    shown = _read_only(images)
     for transformer in blurs:
         if isinstance(transformer, BaseImageTransformer):
             transformer.set_params(image_shape=None, channel_axis=1)
         if hasattr(transformer, "set_output"):
             transformer.set_output(transform="default")
-        transformer.fit(images)
+        transformer.fit(shown)
     n_own = len(first + second)
     of_all = list(range(n_own, len(blurs)))
     groups = [[*range(len(first)), *of_all]]
@@ -165,9 +165,7 @@ class Images:
 
     def __init__(self, values: np.ndarray, memory: Memory) -> None:
         self._values = values
-        # A transformer that works in place must not change the originals too.
-        self.values = values.view()
-        self.values.flags.writeable = False
+        self.shown = _read_only(values)
         self._memory = memory
 
     @cached_property
@@ -178,7 +176,7 @@ class Images:
         """What a fitted transformer makes of the images."""
         if isinstance(transformer, SpectrumTransformer):
             return transform_decomposed(transformer, self._values, *self._decomposition)
-        return np.asarray(transformer.transform(self.values))
+        return np.asarray(transformer.transform(self.shown))
 
 
 def make_copies(
@@ -208,10 +206,10 @@ def make_copies(
         block = Images(images[rows], memory)
         for blur, copies in zip(blurs, out, strict=True):
             made = block.transformed(blur)
-            if made.shape != block.values.shape:
+            if made.shape != block.shown.shape:
                 raise ValueError(
                     "blur and geometry must keep the shape of the images: "
-                    f"{blur} made {made.shape} of {block.values.shape}."
+                    f"{blur} made {made.shape} of {block.shown.shape}."
                 )
             copies[rows] = made
             if not np.isfinite(copies[rows]).all():
@@ -220,12 +218,12 @@ def make_copies(
 
 def _chosen(kind: _Kind, sample: Images) -> float:
     def copies_of(strength: float) -> np.ndarray:
-        return sample.transformed(kind.make(strength, channel_axis=1).fit(sample.values))
+        return sample.transformed(kind.make(strength, channel_axis=1).fit(sample.shown))
 
     return choose_strength(
         copies_of,
-        kind.candidates(min(sample.values.shape[-2:])),
-        sample.values,
+        kind.candidates(min(sample.shown.shape[-2:])),
+        sample.shown,
         aim_told_apart=kind.aim_told_apart,
         aim_rank=kind.aim_rank,
     )
@@ -243,5 +241,21 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _params(transformer: Any) -> dict[str, Any]:
-    return transformer.get_params() if hasattr(transformer, "get_params") else {}
+def _checked(transformer: Any, name: str) -> Any:
+    if isinstance(transformer, type) or not all(
+        hasattr(transformer, method) for method in ("fit", "transform", "get_params")
+    ):
+        raise TypeError(f"{name} must hold transformers of scikit-learn; got {transformer!r}.")
+    return transformer
+
+
+def _takes_strength(transformer: Any) -> bool:
+    """Whether the detector's `k` is for it: that of blurs is, their opposite keeps its own."""
+    return "k" in transformer.get_params() and not isinstance(transformer, SVDSharpen)
+
+
+def _read_only(images: np.ndarray) -> np.ndarray:
+    """Images that a transformer which works in place cannot change."""
+    shown = images.view()
+    shown.flags.writeable = False
+    return shown

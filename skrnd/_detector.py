@@ -56,8 +56,10 @@ from ._threshold import (
 from ._validation import (
     LAYOUT_CONSTRAINTS,
     as_numpy,
+    doubt_labels,
     in_namespace_of,
     inlier_rows,
+    look_like_pixels,
     take_rows,
     validate_rows,
 )
@@ -104,15 +106,15 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         with its own target. "auto" takes the mildest strength that still shows in
         up to 256 normal images, those that `contamination` holds out: see the
         notes; `k_` says which. With an estimator as `blur`, a number replaces its
-        parameter `k` and "auto" leaves it as it is.
+        parameter `k`, but not that of `SVDSharpen`, and "auto" leaves it as it is.
     blur : {"two-sided", "svd", "dct", "gaussian"}, transformer, list or None, default="two-sided"
         What makes the copies. "svd" is the paper's method, whose detector finds
         what is smoother than the normal images. "two-sided" finds what is
         sharper as well: beside the predictor of "svd" it trains a second one, on
         a copy that is sharpened, by :class:`~skrnd.blur.SVDSharpen` of a strength
-        that is always chosen from the normal images, and on one that is softened as
-        far as the blur goes, ``SVDSoften(k)``. Or any transformer that keeps the shape,
-        those of :mod:`skrnd.blur` or a
+        that is always chosen from the normal images, and on one that is softened until
+        it is as simple as the blurred one, ``SVDSoften(k)``. Or any transformer that
+        keeps the shape, those of :mod:`skrnd.blur` or a
         :class:`~sklearn.preprocessing.FunctionTransformer` for instance, or
         several of all these. A transformer is given float32 images of shape
         (n, C, H, W), in whatever layout X is, with every channel standardised.
@@ -155,7 +157,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     early_stopping : bool, default=False
         Whether to keep the predictors of the epoch in which the error on the rows held
         out was lowest, and to end the training when it has not fallen for
-        `n_iter_no_change` epochs. It takes ``contamination="auto"``. Off, because the
+        `n_iter_no_change` epochs. Requires ``contamination="auto"``. Off, because the
         learning rate falls to nothing and the last epoch is the best, or next to it.
     n_iter_no_change : int, default=10
         Epochs to wait with `early_stopping`, at least 1.
@@ -208,8 +210,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         out, or those given to :meth:`calibrate`; two thirds of them where there are
         several judgements (see the notes). None if `contamination` is a number.
     k_ : int, float, list or None
-        Strength of the blurs, in the form of `k`; a list if several blurs have
-        one, and None if none has.
+        The strengths that `k` set, or that were chosen for it, in the form of `k`; a
+        list if there are several, and None if `k` set none.
     blurs_ : list of transformers
         The fitted transformers that made the copies, one for each.
     loss_curve_ : list of float
@@ -379,8 +381,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         """Learn what is normal.
 
         Ctrl-C ends the training and keeps what was learned, with a ConvergenceWarning; in
-        the first epoch, or with `checkpoint`, it is raised. Callbacks of scikit-learn
-        (`set_callbacks`) are told of every epoch and may end the training too.
+        the first epoch, with `checkpoint`, or among several processes, it is raised.
+        Callbacks of scikit-learn (`set_callbacks`) are told of every epoch and may end the
+        training too.
 
         Parameters
         ----------
@@ -407,7 +410,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             `k` is out of range for the images, if a blur changes their shape, if there is
             no room for the networks or the device is not there, if `y` has another length
             or no normal row, if `early_stopping` meets a number as `contamination`, if
-            `checkpoint` is no file of this fit, or if the training diverges.
+            `checkpoint` belongs to another fit, or if the training diverges.
         OSError
             If there is no room on the disk for copies beyond `working_memory`.
         TypeError
@@ -476,6 +479,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         )
         X = as_numpy(X)
         normal = np.flatnonzero(inlier_rows(y, X.shape[0]))
+        if y is not None and len(normal) == X.shape[0]:
+            doubt_labels(y)
         if len(normal) < 2:
             raise ValueError(
                 "y leaves n_samples = 1 normal row; at least 2 are needed, one to train on "
@@ -675,7 +680,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         novelties = np.concatenate(ranks.gather(self._novelties(held.split(self._block_rows()))))
         if not np.isfinite(novelties).all():
             raise ValueError(
-                f"The training went astray: its loss was {curves.loss[-1]} at last, and its errors "
+                f"The training diverged: its last loss was {curves.loss[-1]}, and its errors "
                 f"are not finite. learning_rate={self.learning_rate} may be too large, or X held "
                 "values that are not finite while it was read."
             )
@@ -690,6 +695,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         """
         train = held_out = normal
         if self.contamination == "auto":
+            if math.ceil(self.validation_fraction * len(normal)) == len(normal):
+                raise ValueError(
+                    f"validation_fraction={self.validation_fraction} of {len(normal)} normal rows "
+                    "leaves none to train on; pass more rows or a smaller fraction."
+                )
             train, held_out = train_test_split(
                 normal, test_size=float(self.validation_fraction), random_state=random_state
             )
@@ -725,7 +735,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         """Warn where plain rows seem to be images that somebody has flattened."""
         if not isinstance(self.k, str) or self.geometry is not None:
             sign = f"k={self.k!r} and geometry={self.geometry!r} have no effect"
-        elif _look_like_pixels(X):
+        elif look_like_pixels(X):
             sign = "their values and their number are those of a square image"
         else:
             return
@@ -1151,6 +1161,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         -------
         labels : ndarray of shape (n,), int
             1 for normal, -1 for novel.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `fit` does.
         """
         # The mixin's own would drop y and train on the labelled outliers.
         return self.fit(X, y).predict(X)
@@ -1196,20 +1211,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
-
-
-def _look_like_pixels(X: np.ndarray) -> bool:
-    """Whether rows may be square images, grey or in colours, of 8-bit values.
-
-    Counts of words are whole numbers too, but neighbours among them are not alike.
-    """
-    X = np.asarray(X, dtype=np.float64)
-    n = X.shape[1]
-    is_square = any(c * math.isqrt(n // c) ** 2 == n for c in (1, 3))
-    if not is_square or X.min() < 0 or X.max() > 255 or np.any(X % 1):
-        return False
-    # Of two values that have nothing in common it would be twice the variance.
-    return bool(np.square(np.diff(X)).mean() < 1.3 * X.var(axis=1).mean())
 
 
 def check_detector(detector: Any, function: str) -> None:

@@ -249,7 +249,7 @@ class Training:
         if not self.supplied:
             return nullcontext()
         seed = int(torch.randint(2**63 - 1, (), generator=self._generator))
-        return global_generator_seeded(seed)
+        return global_generator_seeded(seed, self.device)
 
     def _learn(self, rows: torch.Tensor) -> torch.Tensor:
         """Gradients of the mean loss of a batch, in as many parts as memory asks for."""
@@ -409,7 +409,7 @@ def _targets_of_copies(
     else:
         targets = targets.to(device).eval()
         fold_norms(targets)
-        n_outputs = answer(partial(_said, targets, 0), copies[0][:1], device).shape[1]
+        n_outputs = answer(partial(_said, targets, 0), copies[0][:1], device, targets).shape[1]
         standardised = StandardisedTargets(targets, len(copies), n_outputs).to(device)
     networks, n_outputs = standardised.networks, standardised.mean.shape[1]
     answers = memory.cache(_answers, ignore=["targets"])
@@ -484,7 +484,7 @@ def answer(
     network: Callable[[torch.Tensor], torch.Tensor],
     inputs: torch.Tensor,
     device: torch.device,
-    module: nn.Module | None = None,
+    module: nn.Module,
 ) -> torch.Tensor:
     """What a network makes of inputs, in float32, on the CPU.
 
@@ -498,13 +498,12 @@ def answer(
     inputs : tensor of shape (n, ...)
     device : torch.device
         Where the network is.
-    module : module, default=None
-        What it consists of. If that is not known, or is not reentrant, one pass follows
-        upon the other.
+    module : module
+        What it consists of. If that is not reentrant, one pass follows upon the other.
     """
     passes = inputs.tensor_split(_n_passes(inputs.shape, device))
     asked = [partial(_in_one_pass, network, rows, device) for rows in passes]
-    if module is None or not is_reentrant(module):
+    if not is_reentrant(module):
         return torch.cat([ask() for ask in asked])
     small = _is_small(len(passes[0]), inputs.shape[1:], count_weights(module))
     return torch.cat(side_by_side(asked, device, small=small))

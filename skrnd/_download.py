@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -64,8 +65,6 @@ def download(
         If the server cannot be reached, does not have the file, or breaks off
         more often than `n_retries`.
     """
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"url must start with http:// or https://; got {url!r}.")
     if is_whole(path, sha256):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +77,7 @@ def download(
             try:
                 _gather(url, part, progress=progress)
                 break
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 is_final = isinstance(error, HTTPError) and error.code < 500
                 if is_final or n_left == 0:
                     raise OSError(f"{url} could not be downloaded: {error}") from error

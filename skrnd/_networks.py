@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -294,8 +295,8 @@ def check_network(network: str | NetworkFactory, input_shape: tuple[int, ...]) -
         raise ValueError(
             f"Images of {height} x {width} pixels are too small: network={network!r} needs at "
             f"least {min_side} x {min_side}. X was read as images of {n_channels} channel(s); "
-            "channel_axis says where these are, image_shape what flat rows are, and a single image "
-            "is X[None]."
+            "set channel_axis if these are not the channels, or image_shape if rows are flat; pass "
+            "X[None] for a single image."
         )
 
 
@@ -482,7 +483,7 @@ def _call_factory(
     factory: NetworkFactory, input_shape: tuple[int, ...], generator: torch.Generator
 ) -> nn.Module:
     seed = int(torch.randint(2**63 - 1, (), generator=generator))
-    with global_generator_seeded(seed):
+    with global_generator_seeded(seed, torch.device("cpu")):
         module = factory(input_shape)
     if not isinstance(module, nn.Module):
         raise TypeError(
@@ -511,11 +512,14 @@ def _check_supplied(
                     "target finds nothing novel."
                 )
     widths = set()
-    inputs = torch.zeros(2, *input_shape, dtype=torch.float32)
+    inputs = torch.linspace(-1, 1, 2 * math.prod(input_shape), dtype=torch.float32)
+    inputs = inputs.reshape(2, *input_shape)
     for module in (predictor, *targets):
         _check_state(module)
+        module.eval()
         try:
-            outputs = [member(inputs) for member in module.eval().members]
+            with global_generator_seeded(0, inputs.device):
+                outputs, again = ([member(inputs) for member in module.members] for _ in range(2))
         except RuntimeError as error:
             raise ValueError(
                 f"The module that network returned does not take inputs of shape "
@@ -538,6 +542,11 @@ def _check_supplied(
                     "The module that network returns must map (n, ...) to (n, n_outputs); it made "
                     f"{made} of {(2, *input_shape)}."
                 )
+        if not all(map(partial(torch.allclose, equal_nan=True), outputs, again)):
+            raise ValueError(
+                "The module that network returned draws at random in evaluation mode as well: two "
+                "passes over the same inputs differ. Dropout goes by self.training."
+            )
         widths.add(sum(output.shape[1] for output in outputs))
     if len(widths) > 1:
         raise ValueError(f"network returned modules with unequal outputs: {sorted(widths)}.")

@@ -24,8 +24,8 @@ def working_bytes(share: float) -> int:
 class Storage:
     """Gives out arrays: from memory up to a limit in total, then mapped from files.
 
-    A file has no name as soon as it is open, where the system can do that, so that it
-    goes with the process, however that ends. It is made in the folder for temporary
+    A file has no name as soon as it is open, where the system can do that, and so is
+    removed by the system even if the process is killed. It is made in the folder for temporary
     files (:func:`tempfile.gettempdir`, which the variable TMPDIR sets).
 
     Parameters

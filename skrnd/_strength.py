@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
+from .blur import spectral_entropy
+
 # The sample of images that the choice looks at: most images, most values.
 _MAX_IMAGES = 256
 _MAX_VALUES = 2**20
@@ -40,12 +42,6 @@ def log_effective_rank(images: np.ndarray) -> float:
     # Not numpy's, whose threads get in each other's way on small matrices.
     s = torch.linalg.svdvals(torch.from_numpy(images.astype(np.float64)))
     return float(spectral_entropy(s).mean())
-
-
-def spectral_entropy(s: torch.Tensor) -> torch.Tensor:
-    """Entropy of singular values, each over the sum of all; 0 where all are 0."""
-    total = s.sum(-1, keepdim=True).clamp_min(torch.finfo(s.dtype).tiny)
-    return torch.special.entr(s / total).sum(-1)
 
 
 def told_apart(images: np.ndarray, copies: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -134,6 +135,8 @@ def validate_rows(
             "X must be (n, features), (n, height, width), (n, channels, height, width) or "
             f"(n, height, width, channels); got {X.ndim} dimensions, shape {tuple(X.shape)}."
         )
+    if 0 in X.shape[1:]:
+        raise ValueError(f"X, of shape {tuple(X.shape)}, has rows that hold no value.")
     layout = find_layout(X.shape[1:], estimator.image_shape, estimator.channel_axis)
     if reset:
         estimator.sample_shape_ = tuple(X.shape[1:])
@@ -172,7 +175,8 @@ def _array_of(X: Any) -> np.ndarray:
         if isinstance(mode, str) and mode in _PIL_MODES_OF_NO_BRIGHTNESS:
             raise ValueError(
                 f"X holds PIL images of mode {mode}, whose values are those of a palette, or bits; "
-                "pass image.convert('RGB') or image.convert('L')."
+                "pass image.convert('RGB') or image.convert('L'), or what "
+                "skrnd.datasets.load_images makes of them."
             )
     try:
         return np.asarray(X)
@@ -182,7 +186,7 @@ def _array_of(X: Any) -> np.ndarray:
         more = ", ..." if len(shapes) > 3 else ""
         raise ValueError(
             f"The rows of X differ in shape: {', '.join(map(str, shapes[:3]))}{more}. Images must "
-            "have one size; skrnd.datasets.load_images brings files to it."
+            "have one size; skrnd.datasets.load_images brings pictures to it."
         ) from error
 
 
@@ -371,8 +375,6 @@ def _check_tensor(estimator: Any, X: torch.Tensor, *, ensure_min_samples: int) -
             f"Found tensor with {len(X)} sample(s) (shape={tuple(X.shape)}) while a minimum of "
             f"{ensure_min_samples} is required by {name}."
         )
-    if X[:1].numel() == 0 and len(X):
-        raise ValueError(f"Found tensor of shape {tuple(X.shape)} with rows that hold no value.")
     if X.is_floating_point() and not torch.isfinite(X).all():
         row = int(torch.isfinite(X).flatten(1).all(dim=1).logical_not().nonzero()[0])
         raise ValueError(
@@ -383,8 +385,6 @@ def _check_tensor(estimator: Any, X: torch.Tensor, *, ensure_min_samples: int) -
 
 def inlier_rows(y: Any, n_samples: int) -> np.ndarray:
     """Mask of the rows that `y` does not label as outliers (-1).
-
-    Warns of two labels of which neither is -1, since one of them may mean outliers.
 
     Raises
     ------
@@ -407,20 +407,34 @@ def inlier_rows(y: Any, n_samples: int) -> np.ndarray:
     inlier = (labels != -1).astype(bool) if is_number else np.ones(n_samples, dtype=bool)
     if n_samples and not inlier.any():
         raise ValueError("y labels every row -1 (novel); there is no normal row to learn from.")
-    if inlier.all():
-        _doubt_two_labels(labels)
     return inlier
 
 
-def _doubt_two_labels(labels: np.ndarray) -> None:
+def doubt_labels(y: Any) -> None:
+    """Warn, for `fit`, of two labels of which neither is -1: one of them may mean outliers."""
+    labels = np.asarray(as_numpy(y))
     # Objects of several types cannot be sorted.
     distinct = np.unique(labels.astype(str) if labels.dtype.kind == "O" else labels).tolist()
-    if len(distinct) != 2:
+    if labels.size > len(labels) or len(distinct) != 2:
         return
     one, other = distinct
     warnings.warn(
         f"y has the labels {one!r} and {other!r}, and all rows are taken for normal: outliers "
         f"are labelled -1. If {other!r} means an outlier, pass np.where(y == {other!r}, -1, 1).",
         UserWarning,
-        stacklevel=7,
+        stacklevel=6,
     )
+
+
+def look_like_pixels(X: np.ndarray) -> bool:
+    """Whether rows may be square images, grey or in colours, of 8-bit values.
+
+    Counts of words are whole numbers too, but neighbours among them are not alike.
+    """
+    X = np.asarray(X, dtype=np.float64)
+    n = X.shape[1]
+    is_square = any(c * math.isqrt(n // c) ** 2 == n for c in (1, 3))
+    if not is_square or X.min() < 0 or X.max() > 255 or np.any(X % 1):
+        return False
+    # Of two values that have nothing in common it would be twice the variance.
+    return bool(np.square(np.diff(X)).mean() < 1.3 * X.var(axis=1).mean())

@@ -132,9 +132,16 @@ class BaseImageTransformer(
         -------
         X_new : ndarray or tensor
             Of the shape and layout of X; a tensor on the same device if X is
-            one. Floats keep their dtype; integers and booleans come back as
+            one. Floats of up to 64 bits keep their dtype; integers and booleans come back as
             float32 up to 16 bits and as float64 beyond. Values that a 16-bit dtype has
             no room for become its largest.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If X is not a stack of real, finite images of the shape seen in `fit`.
         """
         self._validate_params()
         X, layout = self._validate(X, reset=False)

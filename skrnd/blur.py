@@ -18,7 +18,6 @@ import torch
 from sklearn.utils._param_validation import Interval, RealNotInt
 
 from ._backend import in_parts, own_torch_state, widest_float
-from ._strength import spectral_entropy
 from ._validation import LAYOUT_CONSTRAINTS
 from .base import BaseImageTransformer
 
@@ -538,3 +537,9 @@ def _n_smallest(k: float, size: int, image: tuple[int, int]) -> int:
             f"must be from 1 to {size - 1}, a float between 0 and 1 fits every size.{hint}"
         )
     return int(k)
+
+
+def spectral_entropy(s: torch.Tensor) -> torch.Tensor:
+    """Entropy of singular values, each over the sum of all; 0 where all are 0."""
+    total = s.sum(-1, keepdim=True).clamp_min(torch.finfo(s.dtype).tiny)
+    return torch.special.entr(s / total).sum(-1)

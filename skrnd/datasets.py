@@ -1,9 +1,9 @@
 """Image sets from the files that people have, and from the web.
 
-Every loader returns a :class:`~sklearn.utils.Bunch` with uint8 images `data` of
+What loads or fetches a set returns a :class:`~sklearn.utils.Bunch` with images `data` of
 shape (n, C, H, W), labels `target` and their names `target_names`, or the pair
-(data, target) with ``return_X_y=True``. Files are read as data: nothing that
-one holds is ever executed.
+(data, target) with ``return_X_y=True``; `load_idx` and `load_images` return an array.
+Files are read as data: nothing that one holds is ever executed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pickle
 import struct
 import tarfile
 import zlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -418,8 +419,9 @@ def load_npz(path: Any, *, return_X_y: bool = False) -> Any:
     if "X" not in arrays:
         raise ValueError(f"{path} has no array named X.")
     X, y = arrays["X"], arrays.get("y")
-    if y is not None and len(X) != len(y):
-        raise ValueError(f"{path} has {len(X)} images and {len(y)} labels.")
+    if X.ndim == 0 or (y is not None and y.shape[:1] != X.shape[:1]):
+        labels = "" if y is None else f" and labels of shape {y.shape}"
+        raise ValueError(f"{path} has images of shape {X.shape}{labels}.")
     return _bunch(X, y, [], return_X_y)
 
 
@@ -460,7 +462,8 @@ def load_image_folder(
         Files that do not end like a picture that Pillow reads (.png, .jpg, ...) and
         hidden ones are passed over.
     size : tuple of int
-        (height, width) of the result, no larger than the smallest picture.
+        (height, width) of the result, which had better be no larger than the smallest
+        picture, see :func:`load_images`.
     color : {"rgb", "grey"}, default="rgb"
         Three channels or one.
     antialias : bool, default=True
@@ -483,9 +486,9 @@ def load_image_folder(
     FileNotFoundError
         If `path` is no folder or has no picture in it.
     ValueError
-        If pictures cannot be read, or are grey and of more than 8 bits, if `size` is not
-        two positive integers, or if pictures lie directly in `path` and in a sub-folder
-        of the same name.
+        If pictures cannot be read, or are grey and of more than 8 bits, all of which are
+        named; if `size` is not two positive integers; or if pictures lie directly in
+        `path` and in a sub-folder of the same name.
 
     Examples
     --------
@@ -533,7 +536,7 @@ def load_image_folder(
 
 @validate_params(
     {
-        "paths": ["array-like"],
+        "pictures": ["array-like"],
         "size": ["array-like"],
         "color": [StrOptions({"rgb", "grey"})],
         "antialias": ["boolean"],
@@ -541,18 +544,20 @@ def load_image_folder(
     prefer_skip_nested_validation=True,
 )
 def load_images(
-    paths: Any, *, size: tuple[int, int], color: str = "rgb", antialias: bool = True
+    pictures: Any, *, size: tuple[int, int], color: str = "rgb", antialias: bool = True
 ) -> np.ndarray:
-    """Load picture files, resized to one size.
+    """Load pictures, resized to one size.
 
-    Pictures are turned upright as their camera says, laid on white where they are
+    They are turned upright as their camera says, laid on white where they are
     transparent, and resized without regard to their proportions. It needs Pillow,
     ``pip install "skrnd[images]"``.
 
     Parameters
     ----------
-    paths : list of str or path-like
-        The files, in any format that Pillow reads.
+    pictures : list
+        Of files, each by its path (str or path-like) or opened in binary mode, as
+        ``io.BytesIO(content)`` is, in any format that Pillow reads; or of images of Pillow's,
+        which are not changed.
     size : tuple of int
         (height, width) of the result. A picture that is smaller is enlarged, and so
         smoother than others, which a detector rightly finds novel.
@@ -566,20 +571,22 @@ def load_images(
     Returns
     -------
     X : ndarray of shape (n, C, height, width), uint8
-        The pictures, in the order of `paths`.
+        The pictures, in their order.
 
     Raises
     ------
     ImportError
         Without Pillow.
     ValueError
-        If pictures cannot be read, all of which are named; if one is grey and of more
-        than 8 bits, whose range is not known; or if `size` is not two positive integers.
+        If pictures cannot be read, or are grey and of more than 8 bits, whose range is
+        not known; all of them are named. Or if `size` is not two positive integers.
 
     Examples
     --------
+    >>> import io
     >>> from skrnd.datasets import load_images
     >>> X = load_images(["photos/new.jpg"], size=(64, 64))  # doctest: +SKIP
+    >>> X = load_images([io.BytesIO(request.body)], size=(64, 64))  # doctest: +SKIP
     """
     pillow = _pillow("load_images")
     if len(size) != 2 or not all(isinstance(n, Integral) and n > 0 for n in size):
@@ -588,28 +595,35 @@ def load_images(
     mode, n_channels = ("RGB", 3) if color == "rgb" else ("L", 1)
     resampling = pillow.Image.Resampling
     resample = resampling.LANCZOS if antialias else resampling.NEAREST
-    X = np.empty((len(paths), n_channels, height, width), dtype=np.uint8)
+    X = np.empty((len(pictures), n_channels, height, width), dtype=np.uint8)
     unreadable: list[str] = []
-    for path, pixels in zip(paths, X, strict=True):
+    for number, (picture, pixels) in enumerate(zip(pictures, X, strict=True)):
         try:
-            with pillow.Image.open(path) as picture:
-                if picture.mode.startswith(("I", "F")):
-                    raise ValueError(
-                        f"{path} holds values of more than 8 bits (Pillow's mode {picture.mode}), "
-                        "of a range that is not known; a detector takes them as an array."
-                    )
-                upright = _on_white(pillow, pillow.ImageOps.exif_transpose(picture)).convert(mode)
-                resized = np.asarray(upright.resize((width, height), resample))
-        except (OSError, SyntaxError, pillow.Image.DecompressionBombError) as error:
-            unreadable.append(f"{path} ({error})")
+            upright = _upright(pillow, picture).convert(mode)
+        # What decodes a damaged file raises errors of several kinds.
+        except (OSError, SyntaxError, ValueError, pillow.Image.DecompressionBombError) as error:
+            is_path = isinstance(picture, str | os.PathLike)
+            unreadable.append(f"{picture if is_path else f'number {number}'} ({error})")
             continue
+        resized = np.asarray(upright.resize((width, height), resample))
         pixels[:] = resized.reshape(height, width, n_channels).transpose(2, 0, 1)
     if unreadable:
         raise ValueError(
-            f"{len(unreadable)} of {len(paths)} files cannot be read as pictures: "
-            f"{'; '.join(unreadable)}"
+            f"{len(unreadable)} of {len(pictures)} pictures cannot be read: {'; '.join(unreadable)}"
         )
     return X
+
+
+def _upright(pillow: Any, picture: Any) -> Any:
+    """A picture, or the one in a file, as it is seen: turned upright, on a white page."""
+    is_open = isinstance(picture, pillow.Image.Image)
+    with nullcontext(picture) if is_open else pillow.Image.open(picture) as image:
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(
+                f"values of more than 8 bits, Pillow's mode {image.mode}, of a range that is not "
+                "known; a detector takes them as an array"
+            )
+        return _on_white(pillow, pillow.ImageOps.exif_transpose(image))
 
 
 def _on_white(pillow: Any, picture: Any) -> Any:
@@ -645,10 +659,10 @@ class _RemoteFile:
         return self.url.rsplit("/", 1)[1]
 
 
-_CIFAR = "https://www.cs.toronto.edu/~kriz/"
-_SVHN = "http://ufldl.stanford.edu/housenumbers/"
-_MNIST = "https://storage.googleapis.com/cvdf-datasets/mnist/"
-_FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+_CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
+_SVHN_URL = "http://ufldl.stanford.edu/housenumbers/"
+_MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+_FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
 # The files of each set by subset. The digests are those that the checksum lists
 # of TensorFlow Datasets and the loaders of Keras hold for the same files.
@@ -656,7 +670,7 @@ _REMOTE: dict[str, dict[str, list[_RemoteFile]]] = {
     "cifar10": {
         "all": [
             _RemoteFile(
-                _CIFAR + "cifar-10-python.tar.gz",
+                _CIFAR_URL + "cifar-10-python.tar.gz",
                 "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
             )
         ]
@@ -664,7 +678,7 @@ _REMOTE: dict[str, dict[str, list[_RemoteFile]]] = {
     "cifar100": {
         "all": [
             _RemoteFile(
-                _CIFAR + "cifar-100-python.tar.gz",
+                _CIFAR_URL + "cifar-100-python.tar.gz",
                 "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
             )
         ]
@@ -672,13 +686,13 @@ _REMOTE: dict[str, dict[str, list[_RemoteFile]]] = {
     "svhn": {
         "train": [
             _RemoteFile(
-                _SVHN + "train_32x32.mat",
+                _SVHN_URL + "train_32x32.mat",
                 "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
             )
         ],
         "test": [
             _RemoteFile(
-                _SVHN + "test_32x32.mat",
+                _SVHN_URL + "test_32x32.mat",
                 "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
             )
         ],
@@ -686,21 +700,21 @@ _REMOTE: dict[str, dict[str, list[_RemoteFile]]] = {
     "mnist": {
         "train": [
             _RemoteFile(
-                _MNIST + "train-images-idx3-ubyte.gz",
+                _MNIST_URL + "train-images-idx3-ubyte.gz",
                 "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
             ),
             _RemoteFile(
-                _MNIST + "train-labels-idx1-ubyte.gz",
+                _MNIST_URL + "train-labels-idx1-ubyte.gz",
                 "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
             ),
         ],
         "test": [
             _RemoteFile(
-                _MNIST + "t10k-images-idx3-ubyte.gz",
+                _MNIST_URL + "t10k-images-idx3-ubyte.gz",
                 "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
             ),
             _RemoteFile(
-                _MNIST + "t10k-labels-idx1-ubyte.gz",
+                _MNIST_URL + "t10k-labels-idx1-ubyte.gz",
                 "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
             ),
         ],
@@ -708,21 +722,21 @@ _REMOTE: dict[str, dict[str, list[_RemoteFile]]] = {
     "fashion_mnist": {
         "train": [
             _RemoteFile(
-                _FASHION + "train-images-idx3-ubyte.gz",
+                _FASHION_URL + "train-images-idx3-ubyte.gz",
                 "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
             ),
             _RemoteFile(
-                _FASHION + "train-labels-idx1-ubyte.gz",
+                _FASHION_URL + "train-labels-idx1-ubyte.gz",
                 "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
             ),
         ],
         "test": [
             _RemoteFile(
-                _FASHION + "t10k-images-idx3-ubyte.gz",
+                _FASHION_URL + "t10k-images-idx3-ubyte.gz",
                 "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
             ),
             _RemoteFile(
-                _FASHION + "t10k-labels-idx1-ubyte.gz",
+                _FASHION_URL + "t10k-labels-idx1-ubyte.gz",
                 "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
             ),
         ],

@@ -144,8 +144,9 @@ class Translate(BaseImageTransformer):
     ----------
     shift : int or float, default=0.25
         An int is a number of pixels, a float in (-1, 1) a share of the height
-        or width, rounded to whole pixels. Negative is up or to the left. An int
-        must be smaller than the side.
+        or width, rounded to whole pixels. Negative is up or to the left. At
+        least one row or column of the image stays in it: a share is rounded to that,
+        and an int must be smaller than the side.
     axis : {"vertical", "horizontal"}, default="vertical"
         Direction of the shift.
     image_shape : tuple of int, default=None
@@ -196,7 +197,10 @@ class Translate(BaseImageTransformer):
     def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
         dim = -2 if self.axis == "vertical" else -1
         size = images.shape[dim]
-        n_pixels = self.shift if isinstance(self.shift, Integral) else round(self.shift * size)
+        if isinstance(self.shift, Integral):
+            n_pixels = int(self.shift)
+        else:
+            n_pixels = max(1 - size, min(size - 1, round(self.shift * size)))
         if abs(n_pixels) >= size:
             raise ValueError(
                 f"shift={self.shift} is out of range for images of {images.shape[-2]} x "

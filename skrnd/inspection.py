@@ -33,7 +33,7 @@ from ._validation import (
     take_rows,
     validate_rows,
 )
-from .metrics import _ranked, aupr_score, auroc_score, tnr_at_tpr_score
+from .metrics import aupr_score, auroc_score, labels_and_scores, ranked, tnr_at_tpr_score
 
 __all__ = [
     "BlurLadderDisplay",
@@ -189,9 +189,8 @@ class ScoreHistogramDisplay(_Display):
             If `y_true` holds anything but 1 and -1, if `y_score` holds NaN, or if the
             lengths differ.
         """
-        is_normal, _ = _ranked(y_true, y_score, 1)
-        scores = column_or_1d(as_numpy(y_score)).astype(np.float64)
-        display = cls(y_true=np.where(is_normal, 1, -1), y_score=scores, threshold=threshold)
+        y_true, y_score = labels_and_scores(y_true, y_score)
+        display = cls(y_true=y_true, y_score=y_score, threshold=threshold)
         return display.plot(ax=ax, **kwargs)
 
     def plot(
@@ -418,7 +417,7 @@ class DetectionCurveDisplay(_Display):
         _check_kind(kind)
         if pos_label not in (1, -1):
             raise ValueError(f"pos_label must be 1 or -1; got {pos_label!r}.")
-        positive, ranks = _ranked(y_true, y_score, pos_label)
+        positive, ranks = ranked(*labels_and_scores(y_true, y_score), pos_label)
         if positive.all() or not positive.any():
             raise ValueError("A curve needs both normal rows (1) and novel rows (-1) in y_true.")
         if kind == "precision-recall":

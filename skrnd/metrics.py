@@ -9,6 +9,7 @@ counts.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -84,13 +85,13 @@ def tnr_at_tpr_score(
     >>> tnr_at_tpr_score([1, 1, 1, 1, -1, -1], [0.9, 0.8, 0.7, 0.2, 0.5, 0.1], tpr=0.75)
     1.0
     """
-    positive, ranks = _ranked(y_true, y_score, pos_label)
-    if _is_undefined(positive, "TNR at a given TPR"):
-        return float("nan")
-    fpr, reached, _ = roc_curve(positive, ranks, drop_intermediate=False)
-    # The first point that reaches tpr, to the rounding of a share of rows.
-    first = np.flatnonzero(reached >= tpr - 1e-12)[0]
-    return float(1 - fpr[first])
+
+    def tnr(positive: np.ndarray, ranks: np.ndarray) -> float:
+        fpr, reached, _ = roc_curve(positive, ranks, drop_intermediate=False)
+        # The first point that reaches tpr, to the rounding of a share of rows.
+        return 1 - fpr[np.flatnonzero(reached >= tpr - 1e-12)[0]]
+
+    return _figure(tnr, "TNR at a given TPR", y_true, y_score, pos_label)
 
 
 @validate_params(_LABELS, prefer_skip_nested_validation=True)
@@ -126,10 +127,7 @@ def auroc_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label: int = 1) ->
     >>> auroc_score([1, 1, -1, -1], [0.9, 0.4, 0.5, -float("inf")])
     0.75
     """
-    positive, ranks = _ranked(y_true, y_score, pos_label)
-    if _is_undefined(positive, "AUROC"):
-        return float("nan")
-    return float(roc_auc_score(positive, ranks))
+    return _figure(roc_auc_score, "AUROC", y_true, y_score, pos_label)
 
 
 @validate_params(_LABELS, prefer_skip_nested_validation=True)
@@ -165,11 +163,12 @@ def detection_accuracy_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label
     >>> detection_accuracy_score([1, 1, -1, -1], [0.9, 0.4, 0.5, 0.1])
     0.75
     """
-    positive, ranks = _ranked(y_true, y_score, pos_label)
-    if _is_undefined(positive, "Detection accuracy"):
-        return float("nan")
-    fpr, tpr, _ = roc_curve(positive, ranks)
-    return float(((tpr + 1 - fpr) / 2).max())
+
+    def accuracy(positive: np.ndarray, ranks: np.ndarray) -> float:
+        fpr, tpr, _ = roc_curve(positive, ranks)
+        return ((tpr + 1 - fpr) / 2).max()
+
+    return _figure(accuracy, "Detection accuracy", y_true, y_score, pos_label)
 
 
 @validate_params(_LABELS, prefer_skip_nested_validation=True)
@@ -209,10 +208,7 @@ def aupr_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label: int = 1) -> 
     >>> round(aupr_score(y_true, y_score, pos_label=-1), 3)
     0.833
     """
-    positive, ranks = _ranked(y_true, y_score, pos_label)
-    if _is_undefined(positive, "AUPR"):
-        return float("nan")
-    return float(average_precision_score(positive, ranks))
+    return _figure(average_precision_score, "AUPR", y_true, y_score, pos_label)
 
 
 def detection_report(
@@ -235,7 +231,14 @@ def detection_report(
     Returns
     -------
     dict of str to float
-        "tnr_at_tpr", "auroc", "detection_accuracy", "aupr_in" and "aupr_out".
+        "tnr_at_tpr", "auroc", "detection_accuracy", "aupr_in" and "aupr_out"; nan, with
+        an `UndefinedMetricWarning`, if a class is empty.
+
+    Raises
+    ------
+    ValueError
+        If `y_true` holds anything but 1 and -1, if `y_score` holds NaN, if the
+        lengths differ, or if `tpr` is out of range.
 
     See Also
     --------
@@ -274,6 +277,11 @@ def detection_scorer(estimator: Any, X: Any, y: ArrayLike) -> dict[str, float]:
     dict of str to float
         The five figures, from one pass over X.
 
+    Raises
+    ------
+    ValueError
+        If `y` holds anything but 1 and -1, or if `decision_function` does not take X.
+
     Examples
     --------
     ``GridSearchCV(detector, grid, scoring=detection_scorer, refit="auroc")``.
@@ -297,8 +305,27 @@ detection_accuracy_scorer = make_scorer(
 aupr_scorer = make_scorer(aupr_score, response_method="decision_function")
 
 
-def _ranked(y_true: Any, y_score: Any, pos_label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mask of positive rows, and finite numbers in the order of being positive."""
+def _figure(
+    metric: Callable[[np.ndarray, np.ndarray], float],
+    name: str,
+    y_true: Any,
+    y_score: Any,
+    pos_label: int,
+) -> float:
+    """A metric of scikit-learn's, or nan, with a warning, where a class is empty."""
+    positive, ranks = ranked(*labels_and_scores(y_true, y_score), pos_label)
+    if positive.any() and not positive.all():
+        return float(metric(positive, ranks))
+    warnings.warn(
+        f"{name} is undefined without both in-distribution and novel rows.",
+        UndefinedMetricWarning,
+        stacklevel=4,
+    )
+    return float("nan")
+
+
+def labels_and_scores(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, 1 or -1, and scores, float64, of equal length and without NaN."""
     y_true, y_score = column_or_1d(as_numpy(y_true)), column_or_1d(as_numpy(y_score))
     check_consistent_length(y_true, y_score)
     if not np.isin(y_true, [1, -1]).all():
@@ -309,16 +336,12 @@ def _ranked(y_true: Any, y_score: Any, pos_label: int) -> tuple[np.ndarray, np.n
     y_score = y_score.astype(np.float64)
     if np.isnan(y_score).any():
         raise ValueError("y_score contains NaN.")
+    return y_true, y_score
+
+
+def ranked(
+    y_true: np.ndarray, y_score: np.ndarray, pos_label: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mask of positive rows, and finite numbers in the order of being positive."""
     # Ranks order infinities as well, which scikit-learn's curves refuse.
     return y_true == pos_label, pos_label * scipy.stats.rankdata(y_score, method="dense")
-
-
-def _is_undefined(positive: np.ndarray, metric: str) -> bool:
-    if positive.any() and not positive.all():
-        return False
-    warnings.warn(
-        f"{metric} is undefined without both in-distribution and novel rows.",
-        UndefinedMetricWarning,
-        stacklevel=4,
-    )
-    return True

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -24,6 +25,8 @@ from skrnd._backend import (
     total_memory,
     widest_float,
 )
+
+CPU = torch.device("cpu")
 
 
 def test_auto_is_the_cpu_without_an_accelerator(monkeypatch):
@@ -224,16 +227,40 @@ def test_seeded_block_is_repeatable_and_leaves_the_generator_alone():
     before = torch.random.get_rng_state()
     draws = []
     for _ in range(2):
-        with global_generator_seeded(3):
+        with global_generator_seeded(3, CPU):
             draws.append(torch.rand(3))
     assert torch.equal(*draws)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_the_generator_of_an_accelerator_is_seeded_too_and_left_alone(monkeypatch):
+    """Dropout on a GPU draws from the GPU's."""
+    there = torch.device("cuda", 1)
+    states = {0: 7, 1: 8}
+    current = [0]
+
+    @contextmanager
+    def device_index(index):
+        current.append(index)
+        yield
+        current.pop()
+
+    module = SimpleNamespace(
+        manual_seed=lambda seed: states.update({current[-1]: seed}),
+        get_rng_state=lambda device: states[device.index],
+        set_rng_state=lambda state, device: states.update({device.index: state}),
+    )
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    monkeypatch.setattr(torch.accelerator, "device_index", device_index)
+    with global_generator_seeded(3, there):
+        assert states == {0: 7, 1: 3}
+    assert states == {0: 7, 1: 8}
+
+
 def test_seeded_blocks_of_two_threads_do_not_mix():
     def draw():
         for _ in range(200):
-            with global_generator_seeded(3):
+            with global_generator_seeded(3, CPU):
                 draws.append([torch.rand(()).item() for _ in range(5)])
 
     draws = []

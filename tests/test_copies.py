@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from joblib import Memory
 from sklearn import config_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import FunctionTransformer
 
 from skrnd import _copies
@@ -175,7 +176,8 @@ def double(images):
     ("k", "blur", "match"),
     [
         ([], "svd", "k is empty"),
-        (3, GaussianBlur(), r"k=3 has no meaning for blur=GaussianBlur\(\).*blur__sigma"),
+        (3, GaussianBlur(), r"k=3 has no effect on blur=GaussianBlur\(\).*blur__sigma"),
+        (4, SVDSharpen(0.5), r"k=4 has no effect on blur=SVDSharpen\(\)"),
         (3, ["svd", "box"], "Unknown blur 'box'.*dct.*gaussian.*svd"),
         (8, "svd", "k=8 is out of range for images of 8 x 9"),
         ([3, 28], "dct", "k=28 is out of range for images of 8 x 9"),
@@ -202,6 +204,22 @@ def test_transformers_that_make_no_copy(function, match, images):
     before = images.copy()
     with pytest.raises(ValueError, match=match):
         copy_of(FunctionTransformer(function), images)
+    np.testing.assert_array_equal(images, before)
+
+
+class FitsInPlace(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        X *= 0
+        return self
+
+    def transform(self, X):
+        return X
+
+
+def test_a_transformer_cannot_change_what_it_is_fitted_on(images):
+    before = images.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        make_blurs("auto", FitsInPlace(), None, images, images)
     np.testing.assert_array_equal(images, before)
 
 

@@ -4,6 +4,7 @@ import functools
 import gzip
 import hashlib
 import inspect
+import io
 import pickle
 import struct
 import sys
@@ -267,7 +268,12 @@ def test_npz(tmp_path, rng):
 def test_npz_that_cannot_be_used(tmp_path):
     for name, arrays, match in (
         ("none", {"Y": np.zeros(3)}, "no array named X"),
-        ("lengths", {"X": np.zeros((3, 8, 8)), "y": np.zeros(2)}, "3 images and 2 labels"),
+        (
+            "lengths",
+            {"X": np.zeros((3, 8)), "y": np.zeros(2)},
+            r"\(3, 8\) and labels.*\(2,\)",
+        ),
+        ("scalar", {"X": np.zeros(())}, r"images of shape \(\)"),
         ("objects", {"X": np.array([Attack(), None])}, "Object arrays cannot be loaded"),
     ):
         np.savez(tmp_path / f"{name}.npz", **arrays)
@@ -399,7 +405,7 @@ def test_folders_that_cannot_be_used(tmp_path, rng):
             load_image_folder(tmp_path, size=size)
     (tmp_path / "b.png").write_bytes(b"no picture")
     (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes()[:50])
-    with pytest.raises(ValueError, match=r"2 of 3 files .*b\.png \(cannot.*; .*c\.png \("):
+    with pytest.raises(ValueError, match=r"2 of 3 pictures .*b\.png \(cannot.*; .*c\.png \("):
         load_image_folder(tmp_path, size=(8, 8))
 
 
@@ -413,10 +419,29 @@ def test_files_come_in_the_order_asked_for(tmp_path, rng):
     assert load_images([], size=(6, 8), color="grey").shape == (0, 1, 6, 8)
 
 
+def test_pictures_come_from_anywhere(tmp_path, rng):
+    """By their path, from a request, or as Pillow has them; only what is bad is not read."""
+    picture = Image.fromarray(rng.integers(0, 256, (12, 16, 4), dtype=np.uint8), "RGBA")
+    picture.getexif()[0x0112] = 6  # lies on its side
+    before = picture.tobytes()
+    picture.save(tmp_path / "a.png", exif=picture.getexif())
+    content = (tmp_path / "a.png").read_bytes()
+    X = load_images([tmp_path / "a.png", io.BytesIO(content), picture], size=(8, 6))
+    assert X.shape == (3, 3, 8, 6)
+    np.testing.assert_array_equal(X, X[[0, 0, 0]])
+    assert picture.tobytes() == before
+    assert picture.size == (16, 12)
+    deep = Image.fromarray(np.zeros((8, 8), np.uint16))
+    (tmp_path / "bad.ppm").write_bytes(b"P6\nab 4\n255\n" + bytes(48))
+    bad = [picture, io.BytesIO(content[:40]), deep, tmp_path / "bad.ppm"]
+    with pytest.raises(ValueError, match=r"3 of 4 .*number 1 \(.*number 2 \(values.*bad.ppm \("):
+        load_images(bad, size=(8, 6))
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
 def test_more_than_8_bits_are_refused(tmp_path, dtype):
     save(tmp_path / "a.tiff", np.full((8, 8), 1000, dtype=dtype))
-    with pytest.raises(ValueError, match=r"a.tiff holds values of more than 8 bits"):
+    with pytest.raises(ValueError, match=r"a.tiff \(values of more than 8 bits"):
         load_image_folder(tmp_path, size=(8, 8))
 
 

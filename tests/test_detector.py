@@ -1233,6 +1233,18 @@ def test_the_callers_torch_state_does_not_matter(context, images):
     np.testing.assert_array_equal(loaded.score_samples(images), expected)
 
 
+def test_verbose_shows_what_is_logged_before_the_first_epoch(images, monkeypatch, caplog):
+    original = SVDRNDDetector._prepare
+
+    def prepare(*args, **options):
+        skrnd._logging.logger.info("batches travel")
+        return original(*args, **options)
+
+    monkeypatch.setattr(SVDRNDDetector, "_prepare", prepare)
+    SVDRNDDetector(max_epochs=1, verbose=1, random_state=0).fit(images)
+    assert "batches travel" in caplog.messages
+
+
 def test_verbose_logs_the_loss_of_every_epoch(images, caplog, capsys):
     SVDRNDDetector(max_epochs=2, random_state=0).fit(images)
     assert caplog.messages == []
@@ -1290,11 +1302,17 @@ def test_a_network_with_dropout_is_trained_from_random_state_alone(images, two_t
         return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(192, 8))
 
     scores = []
+
+    def global_states():
+        there = torch.accelerator.current_accelerator(check_available=True)
+        of_accelerator = [] if there is None else [torch.get_device_module(there).get_rng_state()]
+        return [torch.get_rng_state(), *of_accelerator]
+
     for seed in (1, 2):
         torch.manual_seed(seed)
-        before = torch.get_rng_state()
+        before = global_states()
         detector = SVDRNDDetector(network=network, max_epochs=2, random_state=0).fit(images)
-        assert torch.equal(before, torch.get_rng_state())
+        assert all(map(torch.equal, before, global_states()))
         scores.append(detector.score_samples(images))
     np.testing.assert_array_equal(*scores)
 
@@ -1320,9 +1338,9 @@ def test_values_beyond_all_bounds_are_refused(factor, blur, images):
         SVDRNDDetector(blur=blur).fit(images.astype(np.float64) * factor)
 
 
-def test_a_training_that_goes_astray_is_an_error(images):
+def test_a_training_that_diverges_is_an_error(images):
     detector = SVDRNDDetector(blur=None, max_epochs=1, learning_rate=1e30)
-    with pytest.raises(ValueError, match=r"went astray.*learning_rate=1e\+30"):
+    with pytest.raises(ValueError, match=r"diverged.*learning_rate=1e\+30"):
         detector.fit(images)
     assert not hasattr(detector, "offset_")
 
@@ -1383,9 +1401,12 @@ def nan_at(*shape):
         ({}, ones(20, 1, 1, 1), None, ValueError, "Ambiguous channels"),
         ({}, ones(20, 1, 1), None, ValueError, r"1 x 1 pixels are too small.*4 x 4"),
         ({}, ones(20, 3, 8), None, ValueError, r"3 x 8 pixels are too small.*4 x 4"),
-        ({}, ones(32, 32, 3), None, ValueError, r"32 x 3 .*1 channel.*single image is X\[None\]"),
+        ({}, ones(32, 32, 3), None, ValueError, r"32 x 3 .*1 channel.*X\[None\] for a single image"),
         ({"channel_axis": -1}, ones(20, 3, 32, 32), None, ValueError, "32 channel.*channel_axis"),
         ({}, ["a.png", "b.png"], None, ValueError, "names files.*load_images"),
+        ({"blur": SVDBlur}, ones(20, 8, 8), None, TypeError, "blur must hold transformers.*class"),
+        ({"blur": [5]}, ones(20, 8, 8), None, TypeError, "blur must hold transformers.* got 5"),
+        ({"geometry": ["svd"]}, ones(20, 8, 8), None, TypeError, "geometry must hold .* got 'svd'"),
         ({}, np.array(["a.png", "b.png"]), None, ValueError, "names files.*load_images"),
         ({}, "folder", None, ValueError, "names files.*load_image_folder"),
         ({}, np.array([], dtype=str), None, ValueError, "Expected 2D array"),
@@ -1451,7 +1472,7 @@ def nan_at(*shape):
             ones(20, 8, 8),
             None,
             ValueError,
-            "resulting train set will be empty",
+            "validation_fraction=0.999 of 20 normal rows leaves none",
         ),
     ],
 )

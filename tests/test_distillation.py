@@ -331,12 +331,12 @@ def test_an_answer_that_does_not_fit_is_given_in_halves():
     network = nn.Sequential(nn.Flatten(), OutOfMemory(10))
     rows = torch.randn(50, 1, 2, 3)
     network[1].most = 100
-    expected = answer(network, rows, CPU)
+    expected = answer(network, rows, CPU, network)
     network[1].most = 10
-    torch.testing.assert_close(answer(network, rows, CPU), expected)
+    torch.testing.assert_close(answer(network, rows, CPU, network), expected)
     network[1].most = 0
     with pytest.raises(torch.OutOfMemoryError):
-        answer(network, rows, CPU)
+        answer(network, rows, CPU, network)
 
 
 def test_bfloat16_trains_nearly_the_same(pieces):
@@ -386,7 +386,7 @@ class Watched(nn.Module):
 def test_passes_are_bounded_by_rows_and_values(input_shape, most, one_thread):
     network = Watched()
     rows = torch.zeros(1, *input_shape).expand(2 * most, *input_shape)
-    assert answer(network, rows, CPU).shape == (2 * most, 1)
+    assert answer(network, rows, CPU, network).shape == (2 * most, 1)
     assert [n for n, _ in network.seen] == [most, most]
 
 
@@ -412,10 +412,9 @@ def test_threads_take_passes_of_their_own(n_rows, passes, two_threads):
     torch.testing.assert_close(said, rows.flatten(1).mean(1, keepdim=True))
 
 
-@pytest.mark.parametrize("known", [False, True])
-def test_one_thread_at_a_time_goes_through_a_network_that_remembers(known, two_threads):
+def test_one_thread_at_a_time_goes_through_a_network_that_remembers(two_threads):
     network = Watched()
-    answer(network, torch.zeros(63, 3, 64, 64), CPU, network if known else None)
+    answer(network, torch.zeros(63, 3, 64, 64), CPU, network)
     assert sorted(network.seen) == [(15, 2)] + [(16, 2)] * 3
 
 
@@ -479,8 +478,8 @@ def test_answer_is_the_network(n_rows, input_shape):
     network = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
     rows = torch.randn(n_rows, *input_shape)
     expected = network(rows)
-    torch.testing.assert_close(answer(network, rows, CPU), expected)
-    assert not answer(network, rows, CPU).requires_grad
+    torch.testing.assert_close(answer(network, rows, CPU, network), expected)
+    assert not answer(network, rows, CPU, network).requires_grad
 
 
 @pytest.mark.parametrize("input_shape", [(3, 32, 32), (1, 9, 20), (20,)])
@@ -493,7 +492,7 @@ def test_a_row_gets_the_same_answer_in_any_company(input_shape):
     pair = DistilledPair(predictor, StandardisedTargets(targets, 2, n_outputs), 2).eval()
 
     def answers(size):
-        return torch.cat([answer(pair, part, CPU) for part in rows.split(size)])
+        return torch.cat([answer(pair, part, CPU, pair) for part in rows.split(size)])
 
     whole = answers(256)
     for size in (1, 2, 7, 100):

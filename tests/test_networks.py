@@ -275,6 +275,13 @@ def test_default_dtype_does_not_matter():
         torch.set_default_dtype(torch.float32)
 
 
+class AlwaysDrops(nn.Module):
+    """As is done to have a spread of answers, and no verdict twice."""
+
+    def forward(self, x):
+        return nn.functional.dropout(x.flatten(1), 0.5, training=True)
+
+
 SHARED = linear((3, 8, 8))
 
 
@@ -290,6 +297,7 @@ SHARED = linear((3, 8, 8))
         (lambda shape: Buffered(), ValueError, r"buffers that are not saved, members\.0\.w;"),
         (lambda shape: Noted(), ValueError, r"no tensor: members\.0\._extra_state"),
         (lambda shape: nn.LazyLinear(5), ValueError, "has lazy layers"),
+        (lambda shape: AlwaysDrops(), ValueError, "draws at random in evaluation mode"),
         (
             lambda shape: nn.Sequential(
                 nn.Flatten(), nn.Linear(192, int(torch.randint(5, 500, ())))

@@ -13,13 +13,14 @@ import zarr
 
 from skrnd import SVDRNDDetector
 from skrnd._validation import (
+    doubt_labels,
     inlier_rows,
     is_unread,
     take_rows,
     unchanged_on_error,
     validate_rows,
 )
-from skrnd.blur import GaussianBlur
+from skrnd.blur import GaussianBlur, SVDBlur
 
 
 @pytest.fixture
@@ -230,13 +231,22 @@ def test_any_other_y_is_ignored(y):
     ],
 )
 def test_two_labels_without_minus_one_are_warned_of(y, named):
+    assert inlier_rows(y, 4).all()
     with pytest.warns(UserWarning, match=f"labels {named}, and all rows are taken for normal"):
-        assert inlier_rows(y, 4).all()
+        doubt_labels(y)
 
 
-@pytest.mark.parametrize("y", [[1, 1, 1, 1], [0, 0, 0, 0], [0, 1, 2, 1], [1, -1, 0, 1], None])
+@pytest.mark.parametrize("y", [[1] * 4, [0] * 4, [0, 1, 2, 1], [1, -1, 0, 1], [[0, 1]] * 4])
 def test_other_labels_are_not(y):
-    inlier_rows(y, 4)
+    doubt_labels(y)
+
+
+@pytest.mark.parametrize("make", [np.zeros, torch.zeros])
+@pytest.mark.parametrize("shape", [(5, 0, 4), (5, 3, 0, 4)])
+def test_rows_that_hold_no_value_are_refused(make, shape):
+    for estimator in (SVDRNDDetector(), SVDBlur(), GaussianBlur()):
+        with pytest.raises(ValueError, match=r"shape \(5, .*rows that hold no value"):
+            estimator.fit(make(shape))
 
 
 @pytest.mark.parametrize("y", [[1, 1, 1], [1] * 5, 1])

@@ -71,6 +71,8 @@ def test_a_loaded_detector_is_the_saved_one(fitted, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+# The largest network, which takes long, goes on as others do.
+@pytest.mark.parametrize("fitted", [one for one in SETTINGS if one != "resnet34"], indirect=True)
 def test_a_loaded_detector_goes_on(fitted, tmp_path):
     """It can be saved, calibrated and fitted again."""
     detector, X = fitted

@@ -3,10 +3,11 @@
     python benchmarks/bench_default.py
 
 Fits SVDRNDDetector() on CIFAR-10: on 4,000 images with five seeds (--seeds for
-fewer), and beside it the paper's method and plain RND; on 10,000 with three, on 2,000
-to 20,000 images, and for half, twice and four times the epochs it takes by itself. Writes docs/benchmark_default.md; what is measured is
-kept in docs/benchmark_default.jsonl, so that a run that broke off goes on where
-it stopped. Fails if a bar of the project is missed.
+fewer), and beside it the paper's method and plain RND; on 10,000 with three, on
+2,000 to 20,000 images, and for half, twice and four times the epochs it takes by
+itself. Writes docs/benchmark_default.md; what is measured is kept in
+docs/benchmark_default.jsonl, so that a run that broke off goes on where it
+stopped. Fails if a bar of the project is missed.
 """
 
 import argparse
@@ -150,9 +151,9 @@ def main():
     path.write_text(
         "# One default model\n\n"
         "`SVDRNDDetector()` trained on CIFAR-10, with no parameter set but, in some rows, `blur` "
-        "or the number of epochs. TNR at 95 % TPR with CIFAR-10 as the positive class, and AUROC below "
-        "it; false alarms are the share of unseen CIFAR-10 images called novel, of which the "
-        "threshold promises .05. Mean and standard deviation over seeds.\n\n"
+        "or the number of epochs. TNR at 95 % TPR with CIFAR-10 as the positive class, and AUROC "
+        "below it; false alarms are the share of unseen CIFAR-10 images called novel, of which "
+        "the threshold promises .05. Mean and standard deviation over seeds.\n\n"
         + markdown_table(header, rows)
         + f"\nBars missed: {'; '.join(missed) or 'none'}.\n\n"
         + provenance(

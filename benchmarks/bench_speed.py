@@ -6,7 +6,9 @@ Every comparison is timed in one run: its contenders take turns, there and back,
 are compared within each round, since a machine is not as fast in one minute as in the
 next. Writes docs/benchmark_speed_avx512.md, or another page for another kind of
 processor, since ratios differ from kind to kind. Takes CIFAR-10 images, or random ones
-of the same shape where there are none.
+of the same shape where there are none. What is measured is kept, section by section, in
+a .jsonl file beside the page, so that a run that broke off goes on where it stopped; a
+section whose line is taken out is measured anew.
 """
 
 import argparse
@@ -31,8 +33,8 @@ from _harness import (
     markdown_table,
     provenance,
     quality,
+    run_cells,
     spread,
-    stamp,
     timed,
 )
 from bench_peers import DETECTORS
@@ -92,9 +94,9 @@ def scipy_dct(images):
     return scipy.fft.idctn(spectrum, axes=(2, 3), norm="ortho")
 
 
-def blurs(images, n_rounds):
+def blurs(images, cell):
     """Tables of the blurs at 32 x 32, and of the SVD at other sizes."""
-    stack = images[:1000]
+    stack, n_rounds = images[:1000], cell["rounds"]
     small = compared(
         {
             "SVDBlur": partial(SVDBlur(K, channel_axis=1).transform, stack),
@@ -127,7 +129,7 @@ def blurs(images, n_rounds):
         }
         sizes += compared(contenders, max(3, n_rounds // 2), per=n, unit="us")
     header = ["blur", "microseconds an image", "ratio"]
-    return markdown_table(header, small), markdown_table(header, sizes)
+    return [markdown_table(header, small), markdown_table(header, sizes)]
 
 
 # -- fit and score -----------------------------------------------------------------
@@ -178,8 +180,9 @@ def bare_scoring(images):
     return passes
 
 
-def fits(images, max_epochs, n_rounds):
+def fits(images, cell):
     """Table of the fit of SVD-RND beside the reference procedure and the bare passes."""
+    images, max_epochs = images[:N_FITTED], cell["max_epochs"]
     # All rows but one are trained on, so that everyone goes through the same number.
     detector = SVDRNDDetector(
         K,
@@ -205,22 +208,24 @@ def fits(images, max_epochs, n_rounds):
             learning_rate=LEARNING_RATE,
         ),
     }
-    return markdown_table(["fit", "seconds", "ratio"], compared(contenders, n_rounds))
+    rows = compared(contenders, 2 * cell["rounds"])
+    return [markdown_table(["fit", "seconds", "ratio"], rows)]
 
 
-def to_quality(directory, n_train, n_seeds=20):
+def useful_fits(images, cell, n_seeds=20):
     """Table of what the shortest useful fit with the blur alone takes, and what it finds."""
-    train, known, novel = (
-        load_set(directory, name) for name in ("cifar10_train", "cifar10_test", "svhn")
-    )
+    sets = [load_set(cell["data"], name) for name in ("cifar10_train", "cifar10_test", "svhn")]
+    if any(one is None for one in sets):
+        return []
+    train, known, novel = sets
     seconds, found = [], []
     for seed in range(n_seeds):
         detector = SVDRNDDetector(blur="svd", max_epochs=3, random_state=seed)
-        seconds.append(timed(detector.fit, train[:n_train])[1])
+        seconds.append(timed(detector.fit, train[: cell["n_train"]])[1])
         report = quality(detector.score_samples(known), detector.score_samples(novel))
         found.append(report["tnr_at_tpr"])
     rows = [[str(n_seeds), f"{np.median(seconds):.1f}", spread(found), f"{min(found):.3f}"]]
-    return markdown_table(["seeds", "fit, s", "SVHN, TNR at 95 % TPR", "least"], rows)
+    return [markdown_table(["seeds", "fit, s", "SVHN, TNR at 95 % TPR", "least"], rows)]
 
 
 @contextmanager
@@ -237,7 +242,7 @@ def busy_cores():
             program.wait()
 
 
-def scores(images, n_rounds):
+def scores(images, cell):
     """Tables of scoring many images, one at a time, and some where the cores are busy."""
     detector = SVDRNDDetector(K, blur="svd", max_epochs=1, random_state=0).fit(images[:200])
     header = ["score", "milliseconds", "ratio"]
@@ -251,14 +256,15 @@ def scores(images, n_rounds):
             f"score_samples of {len(rows):,}": partial(detector.score_samples, rows),
             "bare passes": bare_scoring(rows),
         }
-        rounds = n_rounds if len(rows) > 1 else 20 * n_rounds
+        rounds = cell["rounds"] * (1 if len(rows) > 1 else 20)
         with background:
             tables.append(markdown_table(header, compared(contenders, rounds, unit="ms")))
     return tables
 
 
-def peers(images, n_rounds):
+def peers(images, cell):
     """Table of the fit and the score of scikit-learn's detectors on the same images."""
+    images = images[: cell["n_train"]]
     flat = images.reshape(len(images), -1)
     rows = []
     for name, make in DETECTORS.items():
@@ -266,18 +272,18 @@ def peers(images, n_rounds):
             continue
         X = images if name == "SVDRNDDetector" else flat
         fit_seconds, score_seconds = [], []
-        for seed in range(n_rounds):
+        for seed in range(cell["peers"]):
             detector, taken = timed(make(seed).fit, X)
             fit_seconds.append(taken)
             score_seconds.append(timed(detector.score_samples, X)[1])
         rows.append([name, *(f"{np.median(taken):.3g}" for taken in (fit_seconds, score_seconds))])
-    return markdown_table(["detector", "fit, s", "score, s"], rows)
+    return [markdown_table(["detector", "fit, s", "score, s"], rows)]
 
 
 # -- load, import, peak --------------------------------------------------------------
 
 
-def starts(images, n_rounds):
+def starts(images, cell):
     """Table of importing the package and of loading a fitted detector."""
 
     def python(code):
@@ -290,15 +296,15 @@ def starts(images, n_rounds):
                 python, "import torch, sklearn.ensemble, scipy.ndimage"
             ),
         },
-        n_rounds,
+        cell["rounds"],
     )
     detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(images[:200])
     pickled = pickle.dumps(detector)
-    loads = compared({"pickle.loads": partial(pickle.loads, pickled)}, n_rounds)
-    return markdown_table(["start", "seconds", "ratio"], imports + loads)
+    loads = compared({"pickle.loads": partial(pickle.loads, pickled)}, cell["rounds"])
+    return [markdown_table(["start", "seconds", "ratio"], imports + loads)]
 
 
-def peak(images):
+def peak(images, cell):
     """What the machine makes of large matrix products, and the passes of it."""
 
     def rate(dtype, n=2048):
@@ -318,7 +324,28 @@ def peak(images):
         ["matrix product, bfloat16", f"{rate(torch.bfloat16):.0f}"],
         ["bare training passes", f"{reached:.0f}"],
     ]
-    return markdown_table(["", "GFLOP/s"], rows)
+    return [markdown_table(["", "GFLOP/s"], rows)]
+
+
+SECTIONS = {
+    "blur": blurs,
+    "fit": fits,
+    "useful fit": useful_fits,
+    "score": scores,
+    "start": starts,
+    "peers": peers,
+    "peak": peak,
+}
+
+
+def measure(cell, directory):
+    """The tables of a section."""
+    images = load_set(directory, "cifar10_train")
+    if images is None:
+        images = np.random.default_rng(0).integers(0, 256, size=(10_000, 3, 32, 32))
+    images = images[:10_000].astype(np.float32)
+    images = (images - images.mean()) / images.std()
+    return {"tables": SECTIONS[cell["section"]](images, {**cell, "data": directory})}
 
 
 def main():
@@ -331,23 +358,24 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", type=int, default=1, help="rounds of the other detectors")
     options = parser.parse_args()
-    images = load_set(options.data, "cifar10_train")
+    kind = torch.backends.cpu.get_cpu_capability()
+    path = DOCS / f"benchmark_speed_{kind.lower().replace(' ', '_')}.md"
+    chosen = ("n_train", "max_epochs", "rounds", "peers")
+    cells = [
+        {"section": section, **{name: getattr(options, name) for name in chosen}}
+        for section in SECTIONS
+    ]
+    records = run_cells(cells, partial(measure, directory=options.data), path.with_suffix(".jsonl"))
+    tables = {record["cell"]["section"]: record["result"]["tables"] for record in records}
+    small, sizes = tables["blur"]
+    many, single, busy = tables["score"]
     useful = ""
-    if images is None:
-        images = np.random.default_rng(0).integers(0, 256, size=(10_000, 3, 32, 32))
-    else:
+    if tables["useful fit"]:
         useful = (
             f'\n`SVDRNDDetector(blur="svd", max_epochs=3)` on {options.n_train:,} CIFAR-10 images; '
-            f"k is chosen in the fit.\n\n{to_quality(options.data, options.n_train)}"
+            f"k is chosen in the fit.\n\n{tables['useful fit'][0]}"
         )
-    images = images[:10_000].astype(np.float32)
-    images = (images - images.mean()) / images.std()
-    few = images[: options.n_train]
-    n_rounds = options.rounds
-    kind = torch.backends.cpu.get_cpu_capability()
-    small, sizes = blurs(images, n_rounds)
-    many, single, busy = scores(images, n_rounds)
-    text = (
+    path.write_text(
         f"# Speed, with {kind}\n\n"
         "The contenders of a table take turns; seconds are medians over rounds, and so are the "
         "ratios over the first of them, so that 2 is half as fast. Figures in seconds are of this "
@@ -358,21 +386,16 @@ def main():
         "blurs each image by numpy in every epoch and lets both targets look at every batch. "
         "Bare passes are as many forward and backward passes of the same predictor, and forward "
         "ones of the targets, on one batch that is ready.\n\n"
-        f"{fits(images[:N_FITTED], options.max_epochs, 2 * n_rounds)}{useful}\n"
+        f"{tables['fit'][0]}{useful}\n"
         f"## Score\n\nA detector with one predictor and one target.\n\n{many}\n{single}\n"
         f"The same while another program keeps each core busy.\n\n{busy}\n"
-        f"## Start\n\n{starts(images, n_rounds)}\n"
-        f"## Beside other detectors\n\nDefault parameters, the same {len(few):,} images to fit "
-        f"and to score; medians over {options.peers} seeds.\n\n{peers(few, options.peers)}\n"
-        f"## Peak of the machine\n\n{peak(images)}\n"
-        + provenance(
-            [stamp()],
-            command_line(__file__, parser, options, "n_train", "max_epochs", "rounds", "peers"),
-        )
+        f"## Start\n\n{tables['start'][0]}\n"
+        f"## Beside other detectors\n\nDefault parameters, the same {options.n_train:,} images to "
+        f"fit and to score; medians over {options.peers} seeds.\n\n{tables['peers'][0]}\n"
+        f"## Peak of the machine\n\n{tables['peak'][0]}\n"
+        + provenance(records, command_line(__file__, parser, options, *chosen))
     )
-    path = DOCS / f"benchmark_speed_{kind.lower().replace(' ', '_')}.md"
-    path.write_text(text)
-    print(text)
+    print(path.read_text())
 
 
 if __name__ == "__main__":

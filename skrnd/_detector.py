@@ -1178,7 +1178,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Arrays open on a machine without the device that trained them, and with
         another torch; joblib can map them from disk.
         """
+        from . import __version__
+
         state = super().__getstate__().copy()
+        state["_skrnd_version"] = __version__
         if "_pairs" in state:
             state["_pairs"] = [
                 {name: value.cpu().numpy() for name, value in pair.state_dict().items()}
@@ -1188,6 +1191,18 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Rebuild the networks, on the device that is there now."""
+        from . import __version__
+
+        state = state.copy()
+        written = state.pop("_skrnd_version", __version__)
+        if written != __version__:
+            warnings.warn(
+                f"The detector was pickled by skrnd {written}, and this is {__version__}. Pickles "
+                "are for the version that wrote them: see whether it scores as it did, or move "
+                "detectors by skrnd.persistence.",
+                UserWarning,
+                stacklevel=2,
+            )
         super().__setstate__(state)
         if "_pairs" in state:
             try:

@@ -1,6 +1,7 @@
 """The detector."""
 
 import contextlib
+import copy
 import multiprocessing
 import os
 import pickle
@@ -133,6 +134,17 @@ def test_pickles_score_bitwise_the_same(fitted, tmp_path):
     ):
         np.testing.assert_array_equal(copied.score_samples(X), expected)
         assert copied.offset_ == detector.offset_
+
+
+def test_a_pickle_of_another_version_is_warned_of(monkeypatch):
+    detector = SVDRNDDetector(random_state=0)
+    with monkeypatch.context() as patched:
+        patched.setattr(skrnd, "__version__", "0.0.9")
+        content = pickle.dumps(detector)
+        copy.copy(detector)
+    with pytest.warns(UserWarning, match="pickled by skrnd 0.0.9, and this is"):
+        loaded = pickle.loads(content)
+    assert vars(loaded) == vars(detector)
 
 
 def test_skops_brings_a_detector_back(fitted, tmp_path):

@@ -899,13 +899,17 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
     def _score_samples(self, X: Any) -> np.ndarray:
         now = self._snapshot()
-        check_is_fitted(now)
-        X, _ = validate_rows(now, X, reset=False, allow_unread=True)
-        return now._scores(now._novelties_of(as_numpy(X)))
+        return now._scores(now._novelties_of(now._validated(X)))
+
+    def _validated(self, X: Any) -> Any:
+        """Rows that are as those of `fit` were, in an array of numpy or an unread one."""
+        check_is_fitted(self)
+        X, _ = validate_rows(self, X, reset=False, allow_unread=True)
+        return as_numpy(X)
 
     def _judgements_of(self, X: Any) -> dict[str, np.ndarray]:
-        """What each target says of rows that are known to be good, in the unit of the scores."""
-        values = self._novelties_of(X, by_target=True)
+        """What each target says of the rows, in the unit of the scores."""
+        values = self._novelties_of(self._validated(X), by_target=True)
         groups = self._groups if self._pairs[0].n_judges > 1 else [[] for _ in self._pairs]
         names, units = [], []
         of_pairs = self._units.reshape(len(groups), -1)
@@ -917,7 +921,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         return dict(zip(names, (values / units).T, strict=True))
 
     def _novelties_of(self, X: Any, *, by_target: bool = False) -> np.ndarray:
-        """How novel rows that are known to be good are by each judgement, as `_novelties`."""
+        """How novel rows that are `_validated` are, as `_novelties`."""
         with own_torch_state():
             inputs = (block for _, block in self._inputs(X, np.arange(X.shape[0])))
             return self._novelties(inputs, by_target=by_target)
@@ -1058,13 +1062,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         True
         """
         now = self._snapshot()
-        check_is_fitted(now)
         check_scalar(false_alarm_rate, "false_alarm_rate", Real)
         # Not by bounds of check_scalar, which lets NaN pass.
         if not 0 < false_alarm_rate < 1:
             raise ValueError(f"false_alarm_rate must be in (0, 1); got {false_alarm_rate}.")
-        X, _ = validate_rows(now, X, reset=False, allow_unread=True)
-        novelties = now._novelties_of(as_numpy(X))
+        novelties = now._novelties_of(now._validated(X))
         compared, held_out = rows_apart(novelties)
         n_rows, n_left = len(novelties), len(held_out)
         fewest = fewest_rows(false_alarm_rate)

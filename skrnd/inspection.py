@@ -31,7 +31,6 @@ from ._validation import (
     layout_of,
     rows_of,
     take_rows,
-    validate_rows,
 )
 from .metrics import aupr_score, auroc_score, labels_and_scores, ranked, tnr_at_tpr_score
 
@@ -964,8 +963,7 @@ def judgements(detector: SVDRNDDetector, X: Any) -> dict[str, np.ndarray]:
     True
     """
     check_detector(detector, "judgements")
-    X, _ = validate_rows(detector, X, reset=False, allow_unread=True)
-    return detector._judgements_of(as_numpy(X))
+    return detector._judgements_of(X)
 
 
 def novelty_map(

@@ -15,7 +15,8 @@ DIRECTORY holds the sets as NAME.npz with uint8 images X of shape (n, C, H, W),
 or as the archives in which they are published, or as folders of pictures; what
 is not there is left out. What is measured is added to
 docs/benchmark_table_PROTOCOL.jsonl at once, so that a run that broke off goes
-on where it stopped; the table and the plot are made from that file.
+on where it stopped; the page and its plot are made from that file. A run of some
+targets, rows or seeds only, or of another number of images, prints its table.
 """
 
 import argparse
@@ -142,7 +143,7 @@ def columns_of(records):
     return [column for column in COLUMNS if column in present]
 
 
-def write_table(records, protocol, path):
+def page(records, protocol, plot_name):
     """Markdown: one table for each target."""
     text = f"# The paper's table, {protocol} protocol\n\n"
     text += (
@@ -186,10 +187,8 @@ def write_table(records, protocol, path):
             rows.append([*cells, f"{np.median(seconds):.0f}"])
         header = ["copies", "K", *(SET_NAMES[column] for column in columns), "fit, s"]
         text += markdown_table(header, rows)
-    text += f"\n![TNR of every row]({path.with_suffix('.png').name})\n\n"
-    path.write_text(
-        text + provenance(records, f"python benchmarks/bench_table.py --protocol {protocol}")
-    )
+    text += f"\n![TNR of every row]({plot_name})\n\n"
+    return text + provenance(records, f"python benchmarks/bench_table.py --protocol {protocol}")
 
 
 def plot(records, protocol, path):
@@ -233,6 +232,10 @@ def plot(records, protocol, path):
     plt.close(figure)
 
 
+# Options that leave something out, or change it: what they ask for is printed only.
+WHOLE = ("targets", "rows", "seeds", "n_train")
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -269,9 +272,12 @@ def main():
     path = DOCS / f"benchmark_table_{options.protocol}.md"
     measured = partial(measure, directory=options.data)
     records = run_cells(cells, measured, path.with_suffix(".jsonl"), n_jobs=options.jobs)
-    write_table(records, options.protocol, path)
-    plot(records, options.protocol, path.with_suffix(".png"))
-    print(f"wrote {path}")
+    text = page(records, options.protocol, path.with_suffix(".png").name)
+    print(text)
+    if all(getattr(options, name) == parser.get_default(name) for name in WHOLE):
+        path.write_text(text)
+        plot(records, options.protocol, path.with_suffix(".png"))
+        print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from numbers import Real
@@ -48,6 +49,9 @@ def _larger_counts(shorter_side: int) -> list[float]:
 def _sigmas(shorter_side: int) -> list[float]:
     return np.geomspace(0.3, shorter_side / 4, 16).round(2).tolist()
 
+
+# Share of the energy of the images that a copy changes at least, if it is to be one.
+_LEAST_CHANGE = 1e-6
 
 # Where the aims are had from: docs/benchmark_strength.md. A filter, which treats all
 # images alike, has to be seen more clearly than the SVD, which goes by each image.
@@ -138,7 +142,10 @@ def make_blurs(
     shown = _read_only(images)
     for transformer in blurs:
         if isinstance(transformer, BaseImageTransformer):
-            transformer.set_params(image_shape=None, channel_axis=1)
+            # One of a user's may do without them.
+            layout = {"image_shape": None, "channel_axis": 1}
+            known = transformer.get_params(deep=False)
+            transformer.set_params(**{name: layout[name] for name in layout if name in known})
         if hasattr(transformer, "set_output"):
             transformer.set_output(transform="default")
         transformer.fit(shown)
@@ -176,7 +183,14 @@ class Images:
         """What a fitted transformer makes of the images."""
         if isinstance(transformer, SpectrumTransformer):
             return transform_decomposed(transformer, self._values, *self._decomposition)
-        return np.asarray(transformer.transform(self.shown))
+        try:
+            return np.asarray(transformer.transform(self.shown))
+        except Exception as error:
+            error.add_note(
+                f"It was raised by {transformer}, which makes copies of the images. These are "
+                "read-only; a transformer that works in place has to copy them first."
+            )
+            raise
 
 
 def make_copies(
@@ -200,11 +214,12 @@ def make_copies(
     ValueError
         If a transformer changes the shape, or returns NaN or infinity.
     """
+    changes, energy = [0.0] * len(blurs), 0.0
     # A decomposition takes twice the room of its images.
     block_rows = max(1, working_bytes(1 / 16) // (4 * math.prod(images.shape[1:])))
     for rows in gen_batches(len(images), block_rows):
         block = Images(images[rows], memory)
-        for blur, copies in zip(blurs, out, strict=True):
+        for number, (blur, copies) in enumerate(zip(blurs, out, strict=True)):
             made = block.transformed(blur)
             if made.shape != block.shown.shape:
                 raise ValueError(
@@ -214,6 +229,16 @@ def make_copies(
             copies[rows] = made
             if not np.isfinite(copies[rows]).all():
                 raise ValueError(f"{blur} returned NaN or infinity.")
+            changes[number] += _energy(copies[rows] - block.shown)
+        energy += _energy(block.shown)
+    for blur, change in zip(blurs, changes, strict=True):
+        if change < _LEAST_CHANGE * energy:
+            warnings.warn(
+                f"{blur} leaves the images as they are, or nearly so. A copy that is not told from "
+                "the images teaches nothing, and spoils what is learned from them.",
+                UserWarning,
+                stacklevel=6,
+            )
 
 
 def _chosen(kind: _Kind, sample: Images) -> float:
@@ -252,6 +277,10 @@ def _checked(transformer: Any, name: str) -> Any:
 def _takes_strength(transformer: Any) -> bool:
     """Whether the detector's `k` is for it: that of blurs is, their opposite keeps its own."""
     return "k" in transformer.get_params() and not isinstance(transformer, SVDSharpen)
+
+
+def _energy(images: np.ndarray) -> float:
+    return float(np.square(images).sum(dtype=np.float64))
 
 
 def _read_only(images: np.ndarray) -> np.ndarray:

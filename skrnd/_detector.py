@@ -105,8 +105,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         pixels of "gaussian". Several strengths make several blurred copies, each
         with its own target. "auto" takes the mildest strength that still shows in
         up to 256 normal images, those that `contamination` holds out: see the
-        notes; `k_` says which. With an estimator as `blur`, a number replaces its
-        parameter `k`, but not that of `SVDSharpen`, and "auto" leaves it as it is.
+        notes; `k_` says which. With estimators as `blur`, numbers replace the
+        parameter `k` of each that has one, but of `SVDSharpen`; "auto" leaves it as it is.
     blur : {"two-sided", "svd", "dct", "gaussian"}, transformer, list or None, default="two-sided"
         What makes the copies. "svd" is the paper's method, whose detector finds
         what is smoother than the normal images. "two-sided" finds what is
@@ -151,7 +151,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         How the threshold is set. "auto" holds `validation_fraction` of the rows
         out of the training and sets `offset_` so that 5 % of new normal rows
         are expected to be called novel. A float in (0, 0.5] is scikit-learn's:
-        the share of outliers in the training data; all rows are trained on.
+        the share of outliers in the training data; all rows are trained on. It is
+        for the rows of `fit`: they are learned better than new ones, more of which
+        are called novel, on tables by far.
     validation_fraction : float, default=0.1
         Share of the rows that ``contamination="auto"`` holds out, in (0, 1).
     early_stopping : bool, default=False
@@ -179,7 +181,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         float32.
     random_state : int, RandomState instance or None, default=None
         Draws the weights, the order of the rows and the rows held out. Pass an
-        int for the same model at every fit; None draws a fresh seed each time.
+        int for the same model at every fit, on as many threads; None draws a fresh
+        seed each time.
         Global generators are neither used nor changed.
     warm_start : bool, default=False
         Whether `fit`, called again, goes on from the predictors it has, instead of
@@ -192,7 +195,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         A file to keep what has been learned, after every epoch. If a fit is interrupted
         or killed, call `fit` again, in this process or another, with the same
         parameters and X: it goes on from there, ends where it would have ended, to
-        the bit on the same machine, and removes the file. None keeps nothing.
+        the bit on the same machine and as many threads, and removes the file. None
+        keeps nothing.
     memory : str or object with the joblib.Memory interface, default=None
         Keeps what fits on the same images have in common, for a search: the
         decompositions of the images, whatever `k` is, and, with the same int as

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,8 @@ from ._networks import (
     outline_networks,
 )
 from ._storage import Storage
+
+_T = TypeVar("_T")
 
 # Rows of a pass through a network that keeps no gradient, and the most values of them.
 # What a layer makes of so many stays in the cache of a CPU, and is no block that the
@@ -370,14 +372,18 @@ def run_epoch(trainings: Sequence[Training]) -> float:
         epochs = [closed_at_last.enter_context(closing(one.epoch())) for one in trainings]
         parts = [partial(_advance, epoch, n_together, stop) for epoch in epochs]
         # Processes meet in one order.
-        if supplied or ranks.size > 1:
-            for part in parts:
-                part()
+        if ranks.size > 1:
+            _one_by_one(parts)
         else:
-            side_by_side(parts, device, small=small, stop=stop)
+            calls = [partial(_one_by_one, parts)] if supplied else parts
+            side_by_side(calls, device, small=small, stop=stop)
         for epoch in epochs:
             _advance(epoch, None, stop)
     return float(np.mean(ranks.gather([training.loss.item() for training in trainings])))
+
+
+def _one_by_one(calls: Sequence[Callable[[], _T]]) -> list[_T]:
+    return [call() for call in calls]
 
 
 def _advance(epoch: Iterator[None], n_steps: int | None, stop: threading.Event) -> None:
@@ -503,10 +509,11 @@ def answer(
     """
     passes = inputs.tensor_split(_n_passes(inputs.shape, device))
     asked = [partial(_in_one_pass, network, rows, device) for rows in passes]
-    if not is_reentrant(module):
-        return torch.cat([ask() for ask in asked])
     small = _is_small(len(passes[0]), inputs.shape[1:], count_weights(module))
-    return torch.cat(side_by_side(asked, device, small=small))
+    if is_reentrant(module):
+        return torch.cat(side_by_side(asked, device, small=small))
+    (answers,) = side_by_side([partial(_one_by_one, asked)], device, small=small)
+    return torch.cat(answers)
 
 
 def _is_small(n_rows: int, input_shape: Sequence[int], n_weights: int) -> bool:

@@ -36,7 +36,8 @@ class PyODDetector(BaseDetector):
         ``SVDRNDDetector()``.
     contamination : float in (0, 0.5] or thresholder, default=0.1
         Share of outliers in the training data. It takes the place of the detector's own
-        `contamination`, so that all rows are trained on. Or one of
+        `contamination`, so that all rows are trained on, and learned better than new
+        rows are: of these far more are called novel, see the notes. Or one of
         :mod:`pyod.models.thresholds`, which judges the scores of the training data; the
         detector's own then remains.
 
@@ -58,6 +59,10 @@ class PyODDetector(BaseDetector):
 
     Notes
     -----
+    Where new rows are to be judged, take the detector itself, whose ``contamination="auto"``
+    holds rows out for the threshold, or move that by ``detector_.calibrate``: a share of the
+    training data is a threshold for these alone.
+
     The other methods (`predict`, `predict_proba`, `predict_confidence`,
     `predict_with_rejection`) are PyOD's own. Images are taken as the detector takes them;
     those of PyOD's tools that insist on a table take them as flat rows, with the

@@ -25,7 +25,8 @@ class BaseImageTransformer(
     """Base class of blurs and geometry: images in, images of the same shape out.
 
     A subclass writes an ``__init__`` that stores its parameters (with
-    `image_shape` and `channel_axis` among them) and `_transform_images`. All the rest, the
+    `image_shape` and `channel_axis` among them, if it is to take flat rows, and images
+    whose channels cannot be told) and `_transform_images`. All the rest, the
     layouts, dtypes, checks, memory and the scikit-learn interface, is here.
 
     Parameters
@@ -68,6 +69,9 @@ class BaseImageTransformer(
     """
 
     _parameter_constraints: dict[str, Any] = {**LAYOUT_CONSTRAINTS}
+    # Of a subclass whose __init__ does without them.
+    image_shape: tuple[int, ...] | None = None
+    channel_axis: str | int = "auto"
 
     def __init__(
         self,

@@ -519,11 +519,16 @@ class LossCurveDisplay(_Display):
         For a detector, the mean squared error per standardised output.
     name : str or None
         Of the detector, for the legend.
+    validation_loss_curve : ndarray of shape (n_epochs,) or None
+        Mean error on the rows held out, of a detector with `early_stopping`.
 
     Attributes
     ----------
     line_ : matplotlib Line2D
         The curve.
+    validation_line_ : matplotlib Line2D or None
+        The one of the rows held out, dashed, with a large mark at its lowest point, the
+        epoch that was kept.
     ax_ : matplotlib Axes
         Axes with the curve.
     figure_ : matplotlib Figure
@@ -543,9 +548,16 @@ class LossCurveDisplay(_Display):
     >>> plt.close()
     """
 
-    def __init__(self, *, loss_curve: np.ndarray, name: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        loss_curve: np.ndarray,
+        name: str | None = None,
+        validation_loss_curve: np.ndarray | None = None,
+    ) -> None:
         self.loss_curve = loss_curve
         self.name = name
+        self.validation_loss_curve = validation_loss_curve
 
     @classmethod
     def from_estimator(
@@ -581,7 +593,12 @@ class LossCurveDisplay(_Display):
         if not hasattr(estimator, "loss_curve_"):
             raise ValueError(f"{type(estimator).__name__} has no loss_curve_. {WHAT_TO_PASS}")
         name = type(estimator).__name__ if name is None else name
-        display = cls(loss_curve=np.asarray(estimator.loss_curve_), name=name)
+        held_out = getattr(estimator, "validation_loss_curve_", None)
+        display = cls(
+            loss_curve=np.asarray(estimator.loss_curve_),
+            name=name,
+            validation_loss_curve=None if held_out is None else np.asarray(held_out),
+        )
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> LossCurveDisplay:
@@ -606,6 +623,18 @@ class LossCurveDisplay(_Display):
         epochs = np.arange(1, len(self.loss_curve) + 1)
         style = {"marker": "o", "markersize": 4, "label": name, **kwargs}
         (self.line_,) = self.ax_.plot(epochs, self.loss_curve, **style)
+        self.validation_line_ = None
+        if self.validation_loss_curve is not None:
+            held_out = self.validation_loss_curve
+            (self.validation_line_,) = self.ax_.plot(
+                np.arange(1, len(held_out) + 1),
+                held_out,
+                color=self.line_.get_color(),
+                linestyle="--",
+                marker="D",
+                markevery=[int(np.argmin(held_out))],
+                label=None if style["label"] is None else f"{style['label']}, rows held out",
+            )
         self.ax_.set(xlabel="epoch", ylabel="loss")
         self.ax_.xaxis.get_major_locator().set_params(integer=True)
         if style["label"] is not None:
@@ -667,6 +696,7 @@ class BlurLadderDisplay(_Display):
         image: Any,
         *,
         strengths: Sequence[float] = (1, 5, 10, 25, 50, 100),
+        parameter: str | None = None,
         ax: Any = None,
     ) -> BlurLadderDisplay:
         """Blur an image and draw.
@@ -674,15 +704,19 @@ class BlurLadderDisplay(_Display):
         Parameters
         ----------
         blur : transformer
-            One of :mod:`skrnd.blur`; it is not changed. Its `image_shape` and
-            `channel_axis` say how the image is laid out.
+            One of :mod:`skrnd.blur`, or of your own; it is not changed. Its `image_shape` and
+            `channel_axis` say how the image is laid out. It is given the image as it is,
+            and by a detector images of which every channel is standardised: that matters
+            to a blur of your own that is not linear.
         image : array-like or tensor of shape (H, W), (C, H, W), (H, W, C) or (n_features,)
             Of one to four channels; of two and four, the last is alpha and not shown.
             Values within [0, 1] or [0, 255] are shown as they are; any others are
             stretched from black to white.
         strengths : sequence of numbers, default=(1, 5, 10, 25, 50, 100)
-            Values of `k`, or of `sigma` for a :class:`~skrnd.blur.GaussianBlur`. Those
-            that are not below the shorter side of the image are left out.
+            Values of the parameter. Those that are not below the shorter side of the image
+            are left out for the blurs of this package.
+        parameter : str, default=None
+            Name of the parameter of `blur`. None takes `k`, or else `sigma`.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
 
@@ -694,20 +728,32 @@ class BlurLadderDisplay(_Display):
         ------
         ImportError
             Without matplotlib.
+        TypeError
+            If `blur` is no transformer.
         ValueError
-            If the image is none, if `blur` has neither `k` nor `sigma`, or if no strength
-            is left.
+            If the image is none, if `blur` has no such parameter, or if no strength is left.
         """
         _pyplot(cls)
+        if not hasattr(blur, "transform") or isinstance(blur, type):
+            raise TypeError(
+                f"BlurLadderDisplay takes a transformer, one of blurs_ of a detector; got {blur!r}."
+            )
         params = blur.get_params()
-        strength_name = next((name for name in ("k", "sigma") if name in params), None)
+        wanted = ("k", "sigma") if parameter is None else (parameter,)
+        strength_name = next((name for name in wanted if name in params), None)
         if strength_name is None:
-            raise ValueError(f"blur must have a parameter k or sigma; got {blur!r}.")
+            raise ValueError(
+                f"blur must have a parameter {' or '.join(wanted)}; got {blur!r}. Name its "
+                "strength by parameter."
+            )
         images = _checked(_array(image)[None])
-        layout = _image_layout(images.shape[1:], params["image_shape"], params["channel_axis"])
+        layout = _image_layout(
+            images.shape[1:], params.get("image_shape"), params.get("channel_axis", "auto")
+        )
         shorter_side = min(layout.chw[1:])
-        strengths = [strength for strength in strengths if strength < shorter_side]
-        if not strengths:
+        if type(blur).__module__ == "skrnd.blur":
+            strengths = [strength for strength in strengths if strength < shorter_side]
+        if not len(strengths):
             raise ValueError(
                 f"strengths must hold one below the shorter side of the image, {shorter_side}."
             )

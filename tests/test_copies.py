@@ -1,5 +1,6 @@
 """Copies of the training images."""
 
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.preprocessing import FunctionTransformer
 from skrnd import _copies
 from skrnd._copies import make_blurs as make_blurs_with
 from skrnd._copies import make_copies
+from skrnd.base import BaseImageTransformer
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 from skrnd.geometry import Flip
 
@@ -205,6 +207,45 @@ def test_transformers_that_make_no_copy(function, match, images):
     with pytest.raises(ValueError, match=match):
         copy_of(FunctionTransformer(function), images)
     np.testing.assert_array_equal(images, before)
+
+
+@pytest.mark.parametrize("n_changed", [0, 1])
+def test_copies_that_are_the_images_are_warned_of(n_changed, images):
+    """All of them: some images have nothing to blur."""
+
+    def same(X):
+        return np.concatenate([X[:n_changed] / 2, X[n_changed:]])
+
+    caught = nullcontext() if n_changed else pytest.warns(UserWarning, match="leaves the images as")
+    with caught:
+        copy_of(FunctionTransformer(same), images)
+    # There is nothing to change here.
+    copy_of(FunctionTransformer(same), np.zeros_like(images))
+
+
+def test_an_error_tells_which_transformer_raised_it(images):
+    def fail(X):
+        raise ZeroDivisionError("one's own")
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        copy_of(FunctionTransformer(fail), images)
+    assert "FunctionTransformer(func=<function" in caught.value.__notes__[0]
+
+
+class Halved(BaseImageTransformer):
+    """With nothing but what it needs."""
+
+    def _transform_images(self, images):
+        return images / 2
+
+    def __init__(self):
+        pass
+
+
+def test_a_transformer_may_do_without_layouts(images):
+    (blur,), _, _ = make_blurs("auto", Halved(), None, images, images)
+    np.testing.assert_allclose(copy_of(blur, images), images / 2)
+    np.testing.assert_allclose(Halved().fit_transform(images), images / 2)
 
 
 class FitsInPlace(TransformerMixin, BaseEstimator):

@@ -260,6 +260,12 @@ def test_going_on_that_is_refused_leaves_the_detector_as_it_was(images, monkeypa
     assert len(detector.loss_curve_) == 1
 
 
+def test_copies_that_are_no_copies_are_warned_of_in_the_callers_line(images):
+    with pytest.warns(UserWarning, match="leaves the images as they are") as caught:
+        SVDRNDDetector(blur=FunctionTransformer(), **QUICK).fit(images)
+    assert caught[0].filename == __file__
+
+
 def test_learning_from_values_of_another_range_is_warned_of(images):
     detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(images)
     detector.partial_fit(2 * images)
@@ -1193,7 +1199,7 @@ def test_blurs_are_given_standardised_images_in_one_layout(images):
     class Spy(BaseImageTransformer):
         def _transform_images(self, images):
             seen.append(images.clone())
-            return images
+            return images / 2
 
     seen = []
     X = np.moveaxis(images * 50 + 3, 1, -1)

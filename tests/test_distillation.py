@@ -472,6 +472,17 @@ def test_a_training_in_small_steps_takes_one_thread(batch_size, n_threads, piece
     assert torch.get_num_threads() == 2
 
 
+def test_a_users_network_in_small_steps_takes_one_thread(pieces, two_threads):
+    predictor, targets, copies = pieces
+    seen = set()
+    predictor.register_forward_hook(lambda *_: seen.add(torch.get_num_threads()))
+    run_epoch([prepare(predictor, targets, copies, batch_size=16, supplied=True)] * 2)
+    watched = Watched()
+    answer(watched, torch.zeros(4, 1, 8, 8), CPU, watched)
+    assert {n_threads for _, n_threads in watched.seen} == seen == {1}
+    assert torch.get_num_threads() == 2
+
+
 @pytest.mark.parametrize("n_rows", [1, 2, 255, 256])
 @pytest.mark.parametrize("input_shape", [(4,), (1, 4, 4)])
 def test_answer_is_the_network(n_rows, input_shape):

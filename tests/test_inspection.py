@@ -22,6 +22,7 @@ from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 from torch.utils.data import DataLoader, TensorDataset
 
 from skrnd import SVDRNDDetector, inspection
+from skrnd.base import BaseImageTransformer
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 from skrnd.geometry import Flip
 from skrnd.inspection import (
@@ -276,6 +277,7 @@ def test_loss_curve(detector, forest):
     assert display.line_.get_ydata().tolist() == detector.loss_curve_
     assert display.ax_.get_legend().get_texts()[0].get_text() == "SVDRNDDetector"
     assert all(float(tick).is_integer() for tick in display.ax_.get_xticks())
+    assert display.validation_line_ is None
     for estimator in (SVDRNDDetector(), IsolationForest()):
         with pytest.raises(NotFittedError):
             LossCurveDisplay.from_estimator(estimator)
@@ -284,6 +286,16 @@ def test_loss_curve(detector, forest):
 
 
 # -- blur ladder ----------------------------------------------------------
+
+
+def test_loss_curve_of_the_rows_held_out(rng):
+    detector = SVDRNDDetector(early_stopping=True, max_epochs=3, random_state=0)
+    detector.fit(rng.normal(size=(100, 3)))
+    display = LossCurveDisplay.from_estimator(detector)
+    assert display.validation_line_.get_ydata().tolist() == detector.validation_loss_curve_
+    assert display.validation_line_.get_markevery() == [np.argmin(detector.validation_loss_curve_)]
+    names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert names == ["SVDRNDDetector", "SVDRNDDetector, rows held out"]
 
 
 def titles(display):
@@ -316,6 +328,29 @@ def test_ladder_of_sigma_is_scipys(rng):
     assert titles(display) == ["original", "sigma = 2"]
     expected = scipy.ndimage.gaussian_filter(image, 2.0)
     np.testing.assert_allclose(display.pictures[1, ..., 0], expected, atol=1e-12)
+
+
+class Median(BaseImageTransformer):
+    """A blur of a user, for images alone."""
+
+    def __init__(self, size=3):
+        self.size = size
+
+    def _transform_images(self, images):
+        return scipy.ndimage.median_filter(images, size=(1, 1, self.size, self.size))
+
+
+def test_ladder_of_a_blur_of_ones_own(rng):
+    image = rng.uniform(size=(8, 8))
+    display = BlurLadderDisplay.from_estimator(Median(), image, strengths=[3, 9], parameter="size")
+    assert titles(display) == ["original", "size = 3", "size = 9"]
+    expected = scipy.ndimage.median_filter(image, size=9)
+    np.testing.assert_allclose(display.pictures[2, ..., 0], expected, atol=1e-12)
+
+
+def test_ladder_of_a_detector_is_refused(detector, rng):
+    with pytest.raises(TypeError, match="takes a transformer, one of blurs_ of a detector"):
+        BlurLadderDisplay.from_estimator(detector, rng.uniform(size=(8, 8)))
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,8 @@ def page(results, missed, n_seeds):
         "`SVDRNDDetector()` trained on CIFAR-10, with no parameter set but, in some rows, `blur` "
         "or the number of epochs. TNR at 95 % TPR with CIFAR-10 as the positive class, and AUROC "
         "below it; false alarms are the share of unseen CIFAR-10 images called novel, of which "
-        "the threshold promises .05. Mean and standard deviation over seeds.\n\n"
+        "the threshold promises .05. Mean and standard deviation over seeds; seconds of fits with "
+        "nothing beside them, median.\n\n"
         + markdown_table(header, rows)
         + f"\nBars missed: {'; '.join(missed) or 'none'}.\n\n"
         + provenance(

@@ -112,7 +112,9 @@ def make_blurs(
     named = _as_list(blur)
     if None in named:
         raise ValueError(f"blur={blur!r} lists None; the unblurred images are always trained on.")
-    turned = [clone(_checked(one, "geometry")) for one in _as_list(geometry)]
+    _check_transformers([one for one in named if not isinstance(one, str)], "blur")
+    turned = _as_list(geometry)
+    _check_transformers(turned, "geometry")
     seen = Images(sample, memory)
     first: list[Any] = []
     second: list[Any] = []
@@ -127,25 +129,25 @@ def make_blurs(
             if one == "two-sided":
                 sharpened = SVDSharpen(_chosen(_SHARPENED, seen))
                 second += [*map(SVDSoften, strengths), sharpened]
-        elif not is_auto and _takes_strength(_checked(one, "blur")):
+        elif not is_auto and _takes_strength(one):
             first += [clone(one).set_params(k=strength) for strength in strengths]
         else:
             strengths = []
-            first.append(clone(_checked(one, "blur")))
+            first.append(clone(one))
         used += strengths
     if named and not is_auto and not used:
         raise ValueError(
             f"k={k!r} has no effect on blur={blur!r}; leave k='auto' and set the strength of the "
             "blur itself, as blur__sigma."
         )
-    blurs = first + second + turned
+    blurs = first + second + [clone(one) for one in turned]
     shown = _read_only(images)
     for transformer in blurs:
         if isinstance(transformer, BaseImageTransformer):
             # One of a user's may do without them.
-            layout = {"image_shape": None, "channel_axis": 1}
             known = transformer.get_params(deep=False)
-            transformer.set_params(**{name: layout[name] for name in layout if name in known})
+            layout = {"image_shape": None, "channel_axis": 1}.items()
+            transformer.set_params(**{name: value for name, value in layout if name in known})
         if hasattr(transformer, "set_output"):
             transformer.set_output(transform="default")
         transformer.fit(shown)
@@ -266,12 +268,11 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _checked(transformer: Any, name: str) -> Any:
-    if isinstance(transformer, type) or not all(
-        hasattr(transformer, method) for method in ("fit", "transform", "get_params")
-    ):
-        raise TypeError(f"{name} must hold transformers of scikit-learn; got {transformer!r}.")
-    return transformer
+def _check_transformers(transformers: list[Any], name: str) -> None:
+    for one in transformers:
+        has_all = all(hasattr(one, method) for method in ("fit", "transform", "get_params"))
+        if isinstance(one, type) or not has_all:
+            raise TypeError(f"{name} must hold transformers of scikit-learn; got {one!r}.")
 
 
 def _takes_strength(transformer: Any) -> bool:

@@ -285,9 +285,6 @@ def test_loss_curve(detector, forest):
         LossCurveDisplay.from_estimator(forest)
 
 
-# -- blur ladder ----------------------------------------------------------
-
-
 def test_loss_curve_of_the_rows_held_out(rng):
     detector = SVDRNDDetector(early_stopping=True, max_epochs=3, random_state=0)
     detector.fit(rng.normal(size=(100, 3)))
@@ -296,6 +293,9 @@ def test_loss_curve_of_the_rows_held_out(rng):
     assert display.validation_line_.get_markevery() == [np.argmin(detector.validation_loss_curve_)]
     names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert names == ["SVDRNDDetector", "SVDRNDDetector, rows held out"]
+
+
+# -- blur ladder ----------------------------------------------------------
 
 
 def titles(display):

@@ -8,23 +8,39 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
-MODULES = {path.stem: ast.parse(path.read_text("utf-8")) for path in (ROOT / "skrnd").glob("*.py")}
+PACKAGE = ROOT / "skrnd"
 
 
-def siblings(tree):
+def parsed(path):
+    """The code of a module, or of all files of one that is a folder."""
+    files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+    return [ast.parse(file.read_text("utf-8")) for file in files]
+
+
+MODULES = {path.stem: parsed(path) for path in [*PACKAGE.glob("*.py"), *PACKAGE.glob("[a-z]*/")]}
+FOLDERS = {path.name for path in PACKAGE.glob("[a-z]*/")}
+
+
+def siblings(module):
     """Modules of the package that a module imports, inside its functions too."""
     found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
+    # A folder's own files are one level nearer to it.
+    outward = 2 if module in FOLDERS else 1
+    for node in nodes(module):
+        if isinstance(node, ast.ImportFrom) and node.level == outward:
             names = [node.module] if node.module else [alias.name for alias in node.names]
             found.update(name for name in names if name in MODULES)
     return found
 
 
-def packages(tree):
+def nodes(module):
+    return [node for tree in MODULES[module] for node in ast.walk(tree)]
+
+
+def packages(module):
     """Other packages that a module imports."""
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes(module):
         if isinstance(node, ast.ImportFrom) and not node.level:
             found.add(node.module)
         elif isinstance(node, ast.Import):
@@ -36,7 +52,7 @@ def reached(module):
     """All modules of the package that importing a module brings along."""
     found, left = set(), [module]
     while left:
-        new = siblings(MODULES[left.pop()]) - found
+        new = siblings(left.pop()) - found
         found |= new
         left.extend(new)
     return found
@@ -54,7 +70,7 @@ def diagram():
 def test_diagram_is_the_imports(diagram):
     drawn = {name: sorted(imports) for name, imports in diagram}
     assert len(drawn) == len(diagram)
-    assert drawn == {name: sorted(siblings(tree)) for name, tree in MODULES.items()}
+    assert drawn == {name: sorted(siblings(name)) for name in MODULES}
 
 
 def test_modules_import_from_below_only(diagram):
@@ -72,7 +88,7 @@ def test_rooms_are_complete(diagram):
 
 @pytest.mark.parametrize("module", ["_distillation", "_networks"])
 def test_training_does_without_scikit_learn(module):
-    assert "sklearn" not in packages(MODULES[module])
+    assert "sklearn" not in packages(module)
 
 
 @pytest.mark.parametrize("module", ["base", "blur", "geometry"])
@@ -81,4 +97,4 @@ def test_transformers_do_without_detector_and_training(module):
 
 
 def test_siblings_are_imported_relatively():
-    assert not any("skrnd" in packages(tree) for tree in MODULES.values())
+    assert not any("skrnd" in packages(module) for module in MODULES)

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from skrnd import _download
-from skrnd._download import ChecksumError, download
+from skrnd.datasets import _download
+from skrnd.datasets._download import ChecksumError, download
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

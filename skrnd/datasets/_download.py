@@ -13,7 +13,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from ._logging import logger
+from .._logging import logger
 
 _BLOCK_BYTES = 2**18
 _TIMEOUT_SECONDS = 60.0

@@ -1,0 +1,223 @@
+"""CIFAR-10 and CIFAR-100, whose files are pickles, of which nothing is executed."""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import tarfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions, validate_params
+
+from ._bunch import PATH, SUBSETS, bunch, parts_of
+
+
+@validate_params(
+    {"path": PATH, "subset": [StrOptions(set(SUBSETS))], "return_X_y": ["boolean"]},
+    prefer_skip_nested_validation=True,
+)
+def load_cifar(path: Any, *, subset: str = "train", return_X_y: bool = False) -> Any:
+    """Load CIFAR-10 or CIFAR-100 from its python archive.
+
+    The archive holds pickles. They are read by an unpickler that knows no
+    function and no class: a pickle that names anything but an array of bytes is
+    refused.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The archive, cifar-10-python.tar.gz or cifar-100-python.tar.gz, or the
+        folder that it was unpacked to.
+    subset : {"train", "test", "all"}, default="train"
+        50,000 images, 10,000 images, or the one after the other.
+    return_X_y : bool, default=False
+        Whether to return (data, target) instead of a Bunch.
+
+    Returns
+    -------
+    data : Bunch or tuple
+        With `data`, ndarray of shape (n, 3, 32, 32), uint8; `target`, ndarray of
+        shape (n,), int64, the fine labels for CIFAR-100; `target_names`, list of
+        str.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `path` or a batch in it is missing.
+    ValueError
+        If a batch is damaged or holds anything but images and labels.
+
+    References
+    ----------
+    .. [1] Krizhevsky, "Learning Multiple Layers of Features from Tiny Images",
+       technical report, University of Toronto, 2009.
+
+    Examples
+    --------
+    >>> from skrnd.datasets import load_cifar
+    >>> X, y = load_cifar("cifar-10-python.tar.gz", return_X_y=True)  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
+    (50000, 3, 32, 32)
+    """
+    wanted = {
+        kind: [name for part in parts_of(subset) for name in kind.batches[part]] for kind in _CIFARS
+    }
+    files = _read_files(Path(path), {kind.meta for kind in _CIFARS}.union(*wanted.values()))
+    kind = next((kind for kind in _CIFARS if kind.meta in files), None)
+    if kind is None:
+        raise FileNotFoundError(f"{path} holds neither batches.meta nor meta of CIFAR.")
+    missing = [name for name in wanted[kind] if name not in files]
+    if missing:
+        raise FileNotFoundError(f"{path} lacks {', '.join(missing)}.")
+    batches = [_cifar_batch(files[name], kind.labels, f"{name} of {path}") for name in wanted[kind]]
+    target_names = _unpickle_data(files[kind.meta], f"{kind.meta} of {path}").get(kind.names, [])
+    if not isinstance(target_names, list):
+        raise ValueError(f"{kind.meta} of {path} holds no list of {_text(kind.names)}.")
+    return bunch(
+        np.concatenate([images for images, _ in batches]),
+        np.concatenate([targets for _, targets in batches]),
+        [_text(name) for name in target_names],
+        return_X_y,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Cifar:
+    """What the files and their entries are called."""
+
+    meta: str
+    batches: dict[str, list[str]]
+    labels: bytes
+    names: bytes
+
+
+_CIFARS = (
+    _Cifar(
+        "batches.meta",
+        {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]},
+        b"labels",
+        b"label_names",
+    ),
+    _Cifar("meta", {"train": ["train"], "test": ["test"]}, b"fine_labels", b"fine_label_names"),
+)
+
+
+def _read_files(path: Path, names: set[str]) -> dict[str, bytes]:
+    """Contents of the files called so, in a folder or a tar archive."""
+    if path.is_dir():
+        found = [file for file in sorted(path.rglob("*")) if file.name in names and file.is_file()]
+        return {file.name: file.read_bytes() for file in found}
+    try:
+        # Nothing is extracted to disk, so a name cannot lead out of a folder.
+        with tarfile.open(path) as archive:
+            return {
+                Path(member.name).name: archive.extractfile(member).read()  # type: ignore[union-attr]
+                for member in archive
+                if member.isfile() and Path(member.name).name in names
+            }
+    except FileNotFoundError:
+        raise
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{path} is not a tar archive that can be read: {error}") from error
+
+
+def _cifar_batch(content: bytes, labels: bytes, what: str) -> tuple[np.ndarray, np.ndarray]:
+    batch = _unpickle_data(content, what)
+    rows, targets = batch.get(b"data"), batch.get(labels)
+    if (
+        not isinstance(rows, _ByteArray)
+        or not isinstance(targets, list)
+        or not all(type(label) is int for label in targets)
+    ):
+        raise ValueError(f"{what} lacks data or {_text(labels)}.")
+    images = rows.to_numpy(what)
+    if images.ndim != 2 or images.shape[1] != 3 * 32 * 32 or len(images) != len(targets):
+        raise ValueError(
+            f"{what} holds {images.shape} values and {len(targets)} labels; "
+            "one row of 3072 values for each label is needed."
+        )
+    return images.reshape(-1, 3, 32, 32), np.array(targets, dtype=np.int64)
+
+
+class _ByteArray:
+    """What a pickled array of bytes turns into: its parts, still to be checked."""
+
+    def __init__(self, *args: Any) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def to_numpy(self, what: str) -> np.ndarray:
+        try:
+            _, shape, dtype, is_fortran, values = self.state
+            is_bytes = isinstance(dtype, _ByteDtype) and not is_fortran
+            fits = is_bytes and math.prod(shape) == len(values)
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError(f"{what} holds an array that is not one of bytes.")
+        return np.frombuffer(values, dtype=np.uint8).reshape(shape).copy()
+
+
+class _ByteDtype:
+    """The pickled dtype uint8, the only one accepted."""
+
+    def __init__(self, kind: Any, *args: Any) -> None:
+        if kind not in ("u1", b"u1"):
+            raise ValueError(f"an array of dtype {kind!r}")
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _NdarrayName:
+    """Stands where numpy's own pickles name the class of the array."""
+
+
+def _reconstruct(*args: Any) -> _ByteArray:
+    return _ByteArray()
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    return text.encode("latin1")
+
+
+# What pickles of arrays refer to, by Python 2 and 3, old numpy and new, and the
+# inert things that stand in.
+_STAND_INS = {
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy", "ndarray"): _NdarrayName,
+    ("numpy", "dtype"): _ByteDtype,
+    ("_codecs", "encode"): _latin1,
+}
+
+
+class _DataUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _STAND_INS[module, name]
+        except KeyError:
+            raise ValueError(f"it refers to {module}.{name}") from None
+
+
+def _unpickle_data(content: bytes, what: str) -> dict[bytes, Any]:
+    """Read a pickled dict of lists, strings and arrays of bytes; run nothing."""
+    try:
+        loaded = _DataUnpickler(io.BytesIO(content), encoding="bytes").load()
+    # A damaged pickle can raise nearly anything.
+    except Exception as error:
+        raise ValueError(f"{what} is damaged or not plain data: {error}") from error
+    if not isinstance(loaded, dict):
+        raise ValueError(f"{what} holds no dictionary.")
+    return {key if isinstance(key, bytes) else str(key).encode(): v for key, v in loaded.items()}
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name

@@ -1,0 +1,180 @@
+"""Image sets in the formats of SVHN (.mat), of MNIST (idx) and of numpy (.npz)."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+from sklearn.utils._param_validation import validate_params
+
+from ._bunch import DIGITS, PATH, bunch
+
+
+@validate_params({"path": PATH, "return_X_y": ["boolean"]}, prefer_skip_nested_validation=True)
+def load_svhn(path: Any, *, return_X_y: bool = False) -> Any:
+    """Load the cropped digits of Street View House Numbers from a .mat file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        train_32x32.mat, test_32x32.mat or extra_32x32.mat.
+    return_X_y : bool, default=False
+        Whether to return (data, target) instead of a Bunch.
+
+    Returns
+    -------
+    data : Bunch or tuple
+        With `data`, ndarray of shape (n, 3, 32, 32), uint8; `target`, ndarray of
+        shape (n,), int64, the digits, 0 being 0 (the file says 10);
+        `target_names`, list of str.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged or does not hold X and y in the shapes of SVHN.
+
+    References
+    ----------
+    .. [1] Netzer et al., "Reading Digits in Natural Images with Unsupervised
+       Feature Learning", NIPS workshop, 2011.
+
+    Examples
+    --------
+    >>> from skrnd.datasets import load_svhn
+    >>> X, y = load_svhn("test_32x32.mat", return_X_y=True)  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
+    (26032, 3, 32, 32)
+    """
+    with open(path, "rb") as file:
+        try:
+            content = scipy.io.loadmat(file, variable_names=["X", "y"])
+        # A damaged file can raise nearly anything.
+        except Exception as error:
+            raise ValueError(f"{path} is not a .mat file that can be read: {error}") from error
+    X, y = content.get("X"), content.get("y")
+    is_there = X is not None and y is not None and X.ndim == 4
+    if not is_there or X.dtype != np.uint8 or X.shape[2:] != (3, y.size):
+        raise ValueError(
+            f"{path} must hold X of shape (height, width, 3, n), uint8, and n labels y."
+        )
+    target = y.ravel().astype(np.int64) % 10
+    images = np.ascontiguousarray(X.transpose(3, 2, 0, 1))
+    return bunch(images, target, DIGITS, return_X_y)
+
+
+_IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+@validate_params({"path": PATH}, prefer_skip_nested_validation=True)
+def load_idx(path: Any) -> np.ndarray:
+    """Load one array from a file in the idx format of MNIST, gzipped or not.
+
+    Parameters
+    ----------
+    path : str or path-like
+        train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz or the like.
+
+    Returns
+    -------
+    array : ndarray
+        Of the shape and dtype in the file, (n, 28, 28) and uint8 for the images
+        of MNIST, in the byte order of this machine.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged, or longer or shorter than its header says.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skrnd.datasets import load_idx
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     _ = file.write(bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6]))
+    ...     file.flush()
+    ...     load_idx(file.name)
+    array([[1, 2, 3],
+           [4, 5, 6]], dtype=uint8)
+    """
+    content = Path(path).read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+    n_dims = content[3] if len(content) > 3 else 0
+    start = 4 + 4 * n_dims
+    if content[:2] != b"\0\0" or content[2:3] == b"" or content[2] not in _IDX_DTYPES:
+        raise ValueError(f"{path} is not in the idx format.")
+    dtype = np.dtype(_IDX_DTYPES[content[2]])
+    shape = struct.unpack(f">{n_dims}I", content[4:start]) if len(content) >= start else ()
+    if len(shape) != n_dims or len(content) != start + math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{path} has {len(content)} bytes, which is not what its header says.")
+    return (
+        np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    )
+
+
+@validate_params({"path": PATH, "return_X_y": ["boolean"]}, prefer_skip_nested_validation=True)
+def load_npz(path: Any, *, return_X_y: bool = False) -> Any:
+    """Load images from an .npz file of numpy.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Written by :func:`numpy.savez` with an array `X` and, where there are
+        labels, an array `y`.
+    return_X_y : bool, default=False
+        Whether to return (data, target) instead of a Bunch.
+
+    Returns
+    -------
+    data : Bunch or tuple
+        With `data`, `X` as it was saved; `target`, `y` or None; `target_names`,
+        an empty list.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not an .npz file, has no X, holds pickled objects, which are not
+        loaded, or if X and y differ in length.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from skrnd.datasets import load_npz
+    >>> with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+    ...     np.savez(file, X=np.zeros((5, 3, 32, 32), dtype=np.uint8))
+    ...     file.flush()
+    ...     load_npz(file.name).data.shape
+    (5, 3, 32, 32)
+    """
+    try:
+        # Opened here, since numpy leaves a file open whose end is missing.
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("X", "y") if name in file}
+    except FileNotFoundError:
+        raise
+    # zipfile, numpy and their codecs raise errors of their own.
+    except Exception as error:
+        raise ValueError(f"{path} is not an .npz file that can be read: {error}") from error
+    if "X" not in arrays:
+        raise ValueError(f"{path} has no array named X.")
+    X, y = arrays["X"], arrays.get("y")
+    if X.ndim == 0 or (y is not None and y.shape[:1] != X.shape[:1]):
+        labels = "" if y is None else f" and labels of shape {y.shape}"
+        raise ValueError(f"{path} has images of shape {X.shape}{labels}.")
+    return bunch(X, y, [], return_X_y)

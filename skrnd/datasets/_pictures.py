@@ -1,0 +1,232 @@
+"""Pictures in files, by themselves or in folders."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions, validate_params
+
+from ._bunch import PATH, bunch
+
+# Formats of which Pillow knows the endings, and reads no picture.
+_NOT_READ = {"BUFR", "GRIB", "HDF5", "MPEG"}
+
+
+@validate_params(
+    {
+        "path": PATH,
+        "size": ["array-like"],
+        "color": [StrOptions({"rgb", "grey"})],
+        "antialias": ["boolean"],
+        "return_X_y": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def load_image_folder(
+    path: Any,
+    *,
+    size: tuple[int, int],
+    color: str = "rgb",
+    antialias: bool = True,
+    return_X_y: bool = False,
+) -> Any:
+    """Load the pictures in a folder, its sub-folders being the labels.
+
+    Each picture is read as by :func:`load_images`. It needs Pillow, ``pip install
+    "skrnd[images]"``.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A picture belongs to the sub-folder, directly below `path`, that it is
+        in, however deep. Pictures directly in `path` belong to `path` itself.
+        Files that do not end like a picture that Pillow reads (.png, .jpg, ...) and
+        hidden ones are passed over.
+    size : tuple of int
+        (height, width) of the result, which had better be no larger than the smallest
+        picture, see :func:`load_images`.
+    color : {"rgb", "grey"}, default="rgb"
+        Three channels or one.
+    antialias : bool, default=True
+        Whether to average over the pixels that fall together, or take the nearest.
+    return_X_y : bool, default=False
+        Whether to return (data, target) instead of a Bunch.
+
+    Returns
+    -------
+    data : Bunch or tuple
+        With `data`, ndarray of shape (n, C, height, width), uint8; `target`,
+        ndarray of shape (n,), int64, indices into `target_names`;
+        `target_names`, list of str, sorted; and `filenames`, list of str, the
+        paths, sorted within each label.
+
+    Raises
+    ------
+    ImportError
+        Without Pillow.
+    FileNotFoundError
+        If `path` is no folder or has no picture in it.
+    ValueError
+        If pictures cannot be read, or are grey and of more than 8 bits, all of which are
+        named; if `size` is not two positive integers; or if pictures lie directly in
+        `path` and in a sub-folder of the same name.
+
+    Examples
+    --------
+    Pictures in the folders "photos/good" and "photos/scratched", with the labels that a
+    detector knows, 1 for normal and -1 for novel:
+
+    >>> import numpy as np
+    >>> from skrnd.datasets import load_image_folder
+    >>> photos = load_image_folder("photos", size=(64, 64))  # doctest: +SKIP
+    >>> good = photos.target_names.index("good")  # doctest: +SKIP
+    >>> X, y = photos.data, np.where(photos.target == good, 1, -1)  # doctest: +SKIP
+    """
+    Image = _pillow("load_image_folder").Image
+    root = Path(path)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{path} is no folder.")
+    endings = {
+        ending
+        for ending, kind in Image.registered_extensions().items()
+        if kind in Image.OPEN and kind not in _NOT_READ
+    }
+    files: dict[str, list[Path]] = {}
+    for file in sorted(root.rglob("*")):
+        inside = file.relative_to(root).parts
+        if any(part.startswith(".") for part in inside) or file.suffix.lower() not in endings:
+            continue
+        if file.is_file():
+            files.setdefault(inside[0] if len(inside) > 1 else "", []).append(file)
+    if "" in files:
+        name = root.resolve().name
+        if name in files:
+            raise ValueError(
+                f"There are pictures in {path} and in its sub-folder {name!r}, which would have "
+                "the same label; rename one of the two."
+            )
+        files[name] = files.pop("")
+    if not files:
+        raise FileNotFoundError(f"There is no picture in {path}.")
+    target_names = sorted(files)
+    filenames = [str(file) for name in target_names for file in files[name]]
+    X = load_images(filenames, size=size, color=color, antialias=antialias)
+    y = np.repeat(np.arange(len(target_names)), [len(files[name]) for name in target_names])
+    return bunch(X, y, target_names, return_X_y, filenames=filenames)
+
+
+@validate_params(
+    {
+        "pictures": ["array-like"],
+        "size": ["array-like"],
+        "color": [StrOptions({"rgb", "grey"})],
+        "antialias": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def load_images(
+    pictures: Any, *, size: tuple[int, int], color: str = "rgb", antialias: bool = True
+) -> np.ndarray:
+    """Load pictures, resized to one size.
+
+    They are turned upright as their camera says, laid on white where they are
+    transparent, and resized without regard to their proportions. It needs Pillow,
+    ``pip install "skrnd[images]"``.
+
+    Parameters
+    ----------
+    pictures : list
+        Of files, each by its path (str or path-like) or opened in binary mode, as
+        ``io.BytesIO(content)`` is, in any format that Pillow reads; or of images of Pillow's,
+        which are not changed.
+    size : tuple of int
+        (height, width) of the result. A picture that is smaller is enlarged, and so
+        smoother than others, which a detector rightly finds novel.
+    color : {"rgb", "grey"}, default="rgb"
+        Three channels or one.
+    antialias : bool, default=True
+        Whether to average over the pixels that fall together. Without it, the
+        nearest pixel is taken, and the artefacts that leaves are a novelty to a
+        detector that was trained without them.
+
+    Returns
+    -------
+    X : ndarray of shape (n, C, height, width), uint8
+        The pictures, in their order.
+
+    Raises
+    ------
+    ImportError
+        Without Pillow.
+    ValueError
+        If pictures cannot be read, or are grey and of more than 8 bits, whose range is
+        not known; all of them are named. Or if `size` is not two positive integers.
+
+    Examples
+    --------
+    >>> import io
+    >>> from skrnd.datasets import load_images
+    >>> X = load_images(["photos/new.jpg"], size=(64, 64))  # doctest: +SKIP
+    >>> X = load_images([io.BytesIO(request.body)], size=(64, 64))  # doctest: +SKIP
+    """
+    pillow = _pillow("load_images")
+    if len(size) != 2 or not all(isinstance(n, Integral) and n > 0 for n in size):
+        raise ValueError(f"size must be (height, width), two positive integers; got {size!r}.")
+    height, width = size
+    mode, n_channels = ("RGB", 3) if color == "rgb" else ("L", 1)
+    resampling = pillow.Image.Resampling
+    resample = resampling.LANCZOS if antialias else resampling.NEAREST
+    X = np.empty((len(pictures), n_channels, height, width), dtype=np.uint8)
+    unreadable: list[str] = []
+    for number, (picture, pixels) in enumerate(zip(pictures, X, strict=True)):
+        try:
+            upright = _upright(pillow, picture).convert(mode)
+        # What decodes a damaged file raises errors of several kinds.
+        except (OSError, SyntaxError, ValueError, pillow.Image.DecompressionBombError) as error:
+            is_path = isinstance(picture, str | os.PathLike)
+            unreadable.append(f"{picture if is_path else f'number {number}'} ({error})")
+            continue
+        resized = np.asarray(upright.resize((width, height), resample))
+        pixels[:] = resized.reshape(height, width, n_channels).transpose(2, 0, 1)
+    if unreadable:
+        raise ValueError(
+            f"{len(unreadable)} of {len(pictures)} pictures cannot be read: {'; '.join(unreadable)}"
+        )
+    return X
+
+
+def _upright(pillow: Any, picture: Any) -> Any:
+    """A picture, or the one in a file, as it is seen: turned upright, on a white page."""
+    is_open = isinstance(picture, pillow.Image.Image)
+    with nullcontext(picture) if is_open else pillow.Image.open(picture) as image:
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(
+                f"values of more than 8 bits, Pillow's mode {image.mode}, of a range that is not "
+                "known; a detector takes them as an array"
+            )
+        return _on_white(pillow, pillow.ImageOps.exif_transpose(image))
+
+
+def _on_white(pillow: Any, picture: Any) -> Any:
+    """A picture as it is seen on a white page: nobody sees the colours of what is transparent."""
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return picture
+    opaque = picture.convert("RGBA")
+    page = pillow.Image.new("RGBA", opaque.size, "white")
+    page.alpha_composite(opaque)
+    return page
+
+
+def _pillow(asked_by: str) -> Any:
+    """Pillow's package with the modules that are used."""
+    try:
+        import PIL.Image
+        import PIL.ImageOps
+    except ImportError as error:
+        raise ImportError(f'{asked_by} needs Pillow: pip install "skrnd[images]"') from error
+    return PIL

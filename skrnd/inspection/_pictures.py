@@ -1,0 +1,77 @@
+"""Images of any layout as arrays, and as matplotlib draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._images import ImageLayout, find_layout
+from .._validation import as_numpy, check_values, rows_of
+
+
+def array(X: Any) -> Any:
+    """Numpy of tensors, lists and frames; what is read slice by slice stays as it is."""
+    X = as_numpy(rows_of(X))
+    return X if hasattr(X, "shape") and not hasattr(X, "columns") else np.asarray(X)
+
+
+def checked(images: Any) -> np.ndarray:
+    return check_values(images, input_name="images", ensure_2d=False)
+
+
+def image_layout(
+    sample_shape: Sequence[int], image_shape: tuple[int, ...] | None, channel_axis: str | int
+) -> ImageLayout:
+    layout = None
+    if len(sample_shape) in (1, 2, 3):
+        layout = find_layout(sample_shape, image_shape, channel_axis)
+    if layout is None:
+        raise ValueError(
+            f"Rows of shape {tuple(sample_shape)} are no images: these are (height, width), "
+            "(channels, height, width) or (height, width, channels), or flat with image_shape."
+        )
+    return layout
+
+
+def range_of(images: np.ndarray) -> tuple[float, float]:
+    """The values that are drawn black and white."""
+    low, high = float(images.min()), float(images.max())
+    for usual in (1.0, 255.0):
+        if low >= 0 and high <= usual:
+            return 0.0, usual
+    return low, high if high > low else low + 1
+
+
+def pictures_of(
+    images: np.ndarray, layout: ImageLayout, black_and_white: tuple[float, float]
+) -> np.ndarray:
+    """Images of any layout as matplotlib draws them: (n, H, W, 3), from 0 to 1."""
+    n_channels = layout.chw[0]
+    if n_channels > 4:
+        raise ValueError(f"Images of {n_channels} channels cannot be drawn; one to four can.")
+    channels = layout.to_nchw(images)[:, [0, 1, 2] if n_channels > 2 else [0, 0, 0]]
+    black, white = black_and_white
+    return np.clip((channels.transpose(0, 2, 3, 1) - black) / (white - black), 0, 1)
+
+
+def size_of(pictures: np.ndarray, inches: float) -> tuple[float, float]:
+    """Width and height of a table of pictures so wide, each with a title above it."""
+    n_rows, n_columns, height, width = pictures.shape[:4]
+    return inches * n_columns, n_rows * (0.35 + inches * height / width)
+
+
+def show(ax: Any, pictures: np.ndarray, titles: Sequence[Sequence[str]]) -> np.ndarray:
+    """Draw a table of pictures, each with a title above it; return an Axes for each."""
+    n_rows, n_columns = pictures.shape[:2]
+    ax.set_axis_off()
+    axes = np.empty((n_rows, n_columns), dtype=object)
+    for row, column in np.ndindex(n_rows, n_columns):
+        corner = (column / n_columns, 1 - (row + 1) / n_rows)
+        own = ax.inset_axes((*corner, 0.94 / n_columns, 0.84 / n_rows))
+        own.imshow(pictures[row, column])
+        own.set(xticks=[], yticks=[])
+        own.set_title(titles[row][column], fontsize="medium", pad=3)
+        axes[row, column] = own
+    return axes

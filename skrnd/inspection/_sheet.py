@@ -1,0 +1,190 @@
+"""Which images are the most novel, and which the least."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from .._validation import as_numpy, layout_of, take_rows
+from ._display import Display, pyplot
+from ._pictures import array, checked, image_layout, pictures_of, range_of, show, size_of
+
+
+class ContactSheetDisplay(Display):
+    """The most and the least novel of many images, with their scores.
+
+    Use `from_estimator` or `from_predictions` to make one.
+
+    Parameters
+    ----------
+    pictures : ndarray of shape (2, n_images, H, W, 3)
+        The most novel, then the least novel images, from 0 (black) to 1.
+    scores : ndarray of shape (2, n_images)
+        Their scores.
+    rows : ndarray of shape (2, n_images)
+        Which rows of X they are.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes, of shape (2, n_images)
+        One for each picture.
+    ax_ : matplotlib Axes
+        Axes that they are in.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    See Also
+    --------
+    ScoreHistogramDisplay : The scores of all rows.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from skrnd.inspection import ContactSheetDisplay
+    >>> X = np.random.default_rng(0).uniform(size=(20, 8, 8))
+    >>> display = ContactSheetDisplay.from_predictions(X, X.std((1, 2)), n_images=3)
+    >>> bool(display.scores[0].max() < display.scores[1].min())
+    True
+    >>> plt.close()
+    """
+
+    def __init__(self, *, pictures: np.ndarray, scores: np.ndarray, rows: np.ndarray) -> None:
+        self.pictures = pictures
+        self.scores = scores
+        self.rows = rows
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        n_images: int = 8,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: str | int = "auto",
+        ax: Any = None,
+    ) -> ContactSheetDisplay:
+        """Score images and draw; scores below 0 are of images that are called novel.
+
+        Parameters
+        ----------
+        estimator : outlier detector
+            Fitted; has `decision_function`.
+        X : array-like or tensor
+            Images, as the detector takes them, see `from_predictions`.
+        n_images : int, default=8
+            How many of each side, at least 1.
+        image_shape : tuple of int, default=None
+            Shape of one image, for flat rows. None is that of the detector.
+        channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
+            Axis of X that holds the channels of 3-D images. "auto" is that of the detector.
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : ContactSheetDisplay
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        ValueError
+            If X holds no images.
+        """
+        pyplot(cls)
+        scores = estimator.decision_function(X)
+        X = array(X)
+        image_shape, channel_axis = layout_of(estimator, X, image_shape, channel_axis)
+        return cls.from_predictions(
+            X,
+            scores,
+            n_images=n_images,
+            image_shape=image_shape,
+            channel_axis=channel_axis,
+            ax=ax,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        X: Any,
+        y_score: ArrayLike,
+        *,
+        n_images: int = 8,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: str | int = "auto",
+        ax: Any = None,
+    ) -> ContactSheetDisplay:
+        """Draw images whose scores are there already.
+
+        Parameters
+        ----------
+        X : array-like or tensor
+            Images, (n, H, W), (n, C, H, W) or (n, H, W, C), or flat rows. Of one to four
+            channels; of two and four, the last is alpha and not shown. If the values of
+            those that are drawn are within [0, 1] or [0, 255], they are shown as they
+            are; any others are stretched from black to white.
+        y_score : array-like of shape (n,)
+            The larger, the more normal.
+        n_images : int, default=8
+            How many of each side, at least 1; all of them if there are fewer.
+        image_shape : tuple of int, default=None
+            Shape of one image, for flat rows.
+        channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
+            Axis of X that holds the channels of 3-D images.
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : ContactSheetDisplay
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        ValueError
+            If X holds no images, if `y_score` holds NaN, or if the lengths differ.
+        """
+        pyplot(cls)
+        check_scalar(n_images, "n_images", Integral, min_val=1)
+        X = array(X)
+        scores = column_or_1d(as_numpy(y_score))
+        check_consistent_length(X, scores)
+        if np.isnan(scores).any():
+            raise ValueError("y_score contains NaN.")
+        layout = image_layout(X.shape[1:], image_shape, channel_axis)
+        order = np.argsort(scores, kind="stable")
+        rows = np.stack([order[:n_images], order[::-1][:n_images]])
+        # In rising order, as they lie in a file.
+        rising, place = np.unique(rows, return_inverse=True)
+        images = checked(take_rows(X, rising))
+        pictures = pictures_of(images, layout, range_of(images))[place.reshape(rows.shape)]
+        return cls(pictures=pictures, scores=scores[rows], rows=rows).plot(ax=ax)
+
+    def plot(self, ax: Any = None) -> ContactSheetDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : ContactSheetDisplay
+            The same.
+        """
+        self._draw_in(ax, figsize=size_of(self.pictures, 1.4))
+        titles = [[f"{score:#.3g}" for score in own] for own in self.scores]
+        self.axes_ = show(self.ax_, self.pictures, titles)
+        for label, first in zip(("most novel", "least novel"), self.axes_[:, 0], strict=True):
+            first.set_ylabel(label)
+        return self

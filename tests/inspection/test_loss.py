@@ -1,0 +1,33 @@
+"""Curves of a training against what the detector says of it."""
+
+import numpy as np
+import pytest
+from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import NotFittedError
+
+from skrnd import SVDRNDDetector
+from skrnd.inspection import LossCurveDisplay
+
+
+def test_loss_curve(detector, forest):
+    display = LossCurveDisplay.from_estimator(detector, color="k")
+    assert display.line_.get_xdata().tolist() == [1, 2, 3]
+    assert display.line_.get_ydata().tolist() == detector.loss_curve_
+    assert display.ax_.get_legend().get_texts()[0].get_text() == "SVDRNDDetector"
+    assert all(float(tick).is_integer() for tick in display.ax_.get_xticks())
+    assert display.validation_line_ is None
+    for estimator in (SVDRNDDetector(), IsolationForest()):
+        with pytest.raises(NotFittedError):
+            LossCurveDisplay.from_estimator(estimator)
+    with pytest.raises(ValueError, match=r"IsolationForest has no loss_curve_\. Of a Pipeline"):
+        LossCurveDisplay.from_estimator(forest)
+
+
+def test_loss_curve_of_the_rows_held_out(rng):
+    detector = SVDRNDDetector(early_stopping=True, max_epochs=3, random_state=0)
+    detector.fit(rng.normal(size=(100, 3)))
+    display = LossCurveDisplay.from_estimator(detector)
+    assert display.validation_line_.get_ydata().tolist() == detector.validation_loss_curve_
+    assert display.validation_line_.get_markevery() == [np.argmin(detector.validation_loss_curve_)]
+    names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert names == ["SVDRNDDetector", "SVDRNDDetector, rows held out"]

@@ -1,7 +1,9 @@
 """The method as its paper describes it, written plainly, to be measured against.
 
-Every image is blurred anew in every epoch by numpy, on its way into the batch; both
-targets look at the whole of every batch; all is float32. Only the networks, the batch
+Every image is blurred anew in every epoch by numpy, on its way into the batch, which tells
+the rank of each channel by a decomposition of its own, as the authors' code does; both
+targets look at the whole of every batch, of which half of the answers are used; all is
+float32. Only the networks, the batch
 size, the optimiser and the number of epochs are those of the package.
 """
 

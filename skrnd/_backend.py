@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache, partial
 from pathlib import Path
@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 import torch
 
 _T = TypeVar("_T")
-# Only user-supplied modules draw from torch's global generator; one at a time,
+# Only what users supply draws from torch's global generator; one at a time,
 # or two fits in two threads would take each other's numbers.
 _GLOBAL_GENERATOR_LOCK = threading.Lock()
 # Held while torch's number of threads is lowered, which is what new threads begin with.
 _NUMBER_OF_THREADS_LOCK = threading.Lock()
+# Threads that have nothing to do, by their number and the threads of torch each has.
+_IDLE_POOLS: dict[tuple[int, int], list[ThreadPoolExecutor]] = {}
 # Of the process that imported this; a forked one has another.
 _PID = os.getpid()
 # Values of a part of the rows, of which the cache of a core holds a few copies.
@@ -148,6 +150,48 @@ def side_by_side(
     n_each = 1 if small else n_threads // n_workers
     if device.type != "cpu" or n_each == n_threads:
         return [call() for call in calls]
+
+    def shielded(call: Callable[[], _T]) -> _T:
+        try:
+            with own_torch_state():
+                return call()
+        except BaseException:
+            if stop is not None:
+                stop.set()
+            raise
+
+    with _pool(n_workers, n_each) as pool:
+        futures = [_submitted(pool, partial(shielded, call)) for call in calls]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            if stop is not None:
+                stop.set()
+            for future in futures:
+                future.cancel()
+            wait(futures)
+            raise
+
+
+@contextmanager
+def _pool(n_workers: int, n_each: int) -> Iterator[ThreadPoolExecutor | None]:
+    """Threads that nobody else uses meanwhile, each with so many of torch's; None without any.
+
+    They are kept for the next call, as many pools as were ever used at once: to make one
+    lowers, for a moment, the number of threads that all new ones of the program begin with.
+    """
+    with _NUMBER_OF_THREADS_LOCK:
+        idle = _IDLE_POOLS.setdefault((n_workers, n_each), [])
+        pool = idle.pop() if idle else _new_pool(n_workers, n_each)
+    try:
+        yield pool
+    finally:
+        if pool is not None:
+            idle.append(pool)
+
+
+def _new_pool(n_workers: int, n_each: int) -> ThreadPoolExecutor | None:
+    n_threads = torch.get_num_threads()
     begun = threading.Barrier(n_workers + 1)
 
     def begin() -> None:
@@ -158,36 +202,36 @@ def side_by_side(
         with suppress(threading.BrokenBarrierError):
             begun.wait()
 
-    def shielded(call: Callable[[], _T]) -> _T:
-        with own_torch_state():
-            return call()
+    pool = ThreadPoolExecutor(n_workers, "skrnd", initializer=begin)
+    try:
+        for _ in range(n_workers):
+            pool.submit(int)
+        begun.wait()
+    except BaseException as error:
+        begun.abort()
+        pool.shutdown()
+        # There may be no further threads, as when the interpreter comes to its end.
+        if isinstance(error, RuntimeError):
+            return None
+        raise
+    finally:
+        # It is a property of each thread; what is set last is what new ones begin with.
+        torch.set_num_threads(n_threads)
+    return pool
 
-    def in_the_pool(call: Callable[[], _T]) -> _T:
-        # Whoever asked has gone before it had begun.
-        if begun.broken:
-            raise threading.BrokenBarrierError
-        return shielded(call)
 
-    with ThreadPoolExecutor(n_workers, initializer=begin) as pool:
-        with _NUMBER_OF_THREADS_LOCK:
-            try:
-                results = pool.map(in_the_pool, calls)
-                begun.wait()
-            except BaseException as error:
-                begun.abort()
-                # There may be no further threads, as when the interpreter comes to its end.
-                if not isinstance(error, RuntimeError):
-                    raise
-                results = map(shielded, calls)
-            finally:
-                # It is a property of each thread; what is set last is what new ones begin with.
-                torch.set_num_threads(n_threads)
-        try:
-            return list(results)
-        except BaseException:
-            if stop is not None:
-                stop.set()
-            raise
+def _submitted(pool: ThreadPoolExecutor | None, call: Callable[[], _T]) -> Future[_T]:
+    """What a pool will make of a call, or this thread, now, if there is no pool any more."""
+    if pool is not None:
+        # The interpreter comes to its end, which takes the pools first.
+        with suppress(RuntimeError):
+            return pool.submit(call)
+    future: Future[_T] = Future()
+    try:
+        future.set_result(call())
+    except BaseException as error:
+        future.set_exception(error)
+    return future
 
 
 def in_parts(
@@ -264,13 +308,21 @@ def _one_thread_if_forked() -> Iterator[None]:
 
 
 def _renew_locks() -> None:
-    """Let go, in a forked process, of what threads held that are not there."""
+    """Let go, in a forked process, of threads that are not there, and of what they held."""
     global _GLOBAL_GENERATOR_LOCK, _NUMBER_OF_THREADS_LOCK
     _GLOBAL_GENERATOR_LOCK, _NUMBER_OF_THREADS_LOCK = threading.Lock(), threading.Lock()
+    _IDLE_POOLS.clear()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
+
+
+@contextmanager
+def global_generator_kept() -> Iterator[None]:
+    """Let torch's global generator be, after the block, what it was before."""
+    with _GLOBAL_GENERATOR_LOCK, torch.random.fork_rng(devices=[]):
+        yield
 
 
 @contextmanager

@@ -12,15 +12,17 @@ from dataclasses import asdict
 from functools import partial
 from numbers import Integral
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 
 from ._distillation import Curves, Training
 from ._distributed import Ranks
 from ._storage import remove_parts, write_whole
+from ._validation import as_numpy
 
 # Parameters that change nothing about what is learned.
 _INDIFFERENT = {"checkpoint", "device", "memory", "verbose"}
@@ -130,10 +132,8 @@ class Checkpoint:
         if self._path is None or not self._is_first:
             return
         remove_parts(self._path)
-        if not self._path.exists():
-            return
         try:
-            self._path.unlink()
+            self._path.unlink(missing_ok=True)
         except OSError as error:
             warnings.warn(
                 f"checkpoint={str(self._path)!r} could not be removed: {error}. The fit is "
@@ -151,10 +151,10 @@ def _read(path: Path) -> dict[str, Any] | None:
     """What is in the file; None if there is none."""
     if not path.parent.is_dir():
         raise ValueError(f"checkpoint={str(path)!r} is in a folder that does not exist.")
-    if not path.exists():
-        return None
     try:
         content = path.read_bytes()
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise ValueError(f"checkpoint={str(path)!r} cannot be read: {error}") from error
     n_bytes = len(_digest(b""))
@@ -189,6 +189,12 @@ def _in_words(value: Any) -> str:
         return f"[{', '.join(map(_in_words, value))}]"
     if isinstance(value, set | frozenset):
         return f"{{{', '.join(sorted(map(_in_words, value)))}}}"
+    if isinstance(value, np.ndarray | torch.Tensor):
+        # Words would leave out what is in the middle.
+        kind = f"{type(value).__name__} {tuple(value.shape)} {value.dtype}"
+        return f"{kind} {joblib.hash(as_numpy(value))}"
+    if isinstance(value, MethodType):
+        return _in_words([value.__self__, value.__func__])
     if isinstance(value, FunctionType):
         # Not the functions it encloses, of which it may be one itself.
         enclosed = inspect.getclosurevars(value).nonlocals.values()

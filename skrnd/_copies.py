@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -20,7 +19,6 @@ from .base import BaseImageTransformer
 from .blur import (
     DCTBlur,
     GaussianBlur,
-    SpectrumTransformer,
     SVDBlur,
     SVDSharpen,
     SVDSoften,
@@ -109,12 +107,12 @@ def make_blurs(
         raise ValueError("k is empty; pass at least one strength, or blur=None for no blur.")
     if not is_auto and not all(isinstance(strength, Real) for strength in given):
         raise ValueError(f"k must be 'auto', a number or a list of numbers; got {k!r}.")
-    named = _as_list(blur)
+    named = as_list(blur)
     if None in named:
         raise ValueError(f"blur={blur!r} lists None; the unblurred images are always trained on.")
-    _check_transformers([one for one in named if not isinstance(one, str)], "blur")
-    turned = _as_list(geometry)
-    _check_transformers(turned, "geometry")
+    check_transformers([one for one in named if not isinstance(one, str)], "blur")
+    turned = as_list(geometry)
+    check_transformers(turned, "geometry")
     seen = Images(sample, memory)
     first: list[Any] = []
     second: list[Any] = []
@@ -156,9 +154,9 @@ def make_blurs(
     groups = [[*range(len(first)), *of_all]]
     if second:
         groups.append([*range(len(first), n_own), *of_all])
-    if several or len(used) > 1:
-        return blurs, groups, used
-    return blurs, groups, used[0] if used else None
+    if not used:
+        return blurs, groups, None
+    return blurs, groups, used if several or len(used) > 1 else used[0]
 
 
 class Images:
@@ -176,14 +174,14 @@ class Images:
         self._values = values
         self.shown = _read_only(values)
         self._memory = memory
-
-    @cached_property
-    def _decomposition(self) -> tuple[np.ndarray, np.ndarray]:
-        return self._memory.cache(decompose)(self._values)
+        self._decomposition: tuple[np.ndarray, np.ndarray] | None = None
 
     def transformed(self, transformer: Any) -> np.ndarray:
         """What a fitted transformer makes of the images."""
-        if isinstance(transformer, SpectrumTransformer):
+        # A subclass of somebody else may make something else of them.
+        if type(transformer) in (SVDBlur, SVDSharpen, SVDSoften):
+            if self._decomposition is None:
+                self._decomposition = self._memory.cache(decompose)(self._values)
             return transform_decomposed(transformer, self._values, *self._decomposition)
         try:
             return np.asarray(transformer.transform(self.shown))
@@ -262,13 +260,13 @@ def _named_blur(name: str) -> _Kind:
     return BLURS[name]
 
 
-def _as_list(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _check_transformers(transformers: list[Any], name: str) -> None:
+def check_transformers(transformers: list[Any], name: str) -> None:
     for one in transformers:
         has_all = all(hasattr(one, method) for method in ("fit", "transform", "get_params"))
         if isinstance(one, type) or not has_all:

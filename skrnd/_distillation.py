@@ -148,7 +148,8 @@ class Curves:
 
     def n_since_best(self) -> int:
         """Epochs since the one with the lowest error on rows held out, the first of these."""
-        return len(self.held_out) - 1 - int(np.argmin(self.held_out))
+        errors = np.nan_to_num(self.held_out, nan=np.inf)
+        return len(self.held_out) - 1 - int(np.argmin(errors))
 
 
 class Training:
@@ -346,7 +347,7 @@ class Training:
         return self._frozen(self._kept, n_judges=len(self._wanted) if all_judge else 1)
 
     def _frozen(self, weights: dict[str, torch.Tensor] | None, *, n_judges: int) -> DistilledPair:
-        predictor = deepcopy(self._predictor).requires_grad_(False).eval()
+        predictor = deepcopy(self._predictor).eval()
         if weights is not None:
             predictor.load_state_dict(weights)
         self.ranks.align(predictor)
@@ -387,7 +388,10 @@ def _one_by_one(calls: Sequence[Callable[[], _T]]) -> list[_T]:
 
 
 def _advance(epoch: Iterator[None], n_steps: int | None, stop: threading.Event) -> None:
-    """Go on with an epoch for some steps, or to its end."""
+    """Go on with an epoch for some steps, or to its end, unless all is to stop."""
+    # One that was stopped may hold what another would wait for before its first step.
+    if stop.is_set():
+        return
     for _ in islice(epoch, n_steps):
         if stop.is_set():
             return
@@ -467,6 +471,12 @@ def load_pair(
     state = {name: torch.from_numpy(np.array(w)) for name, w in weights.items()}
     if not callable(network):
         known = True
+        # Before so many are outlined: a broken file may ask for any number.
+        if len(weights) != 2 + _n_arrays(network, input_shape, n_targets, n_members):
+            raise RuntimeError(
+                f"{len(weights)} arrays are not those of {n_targets} targets of {n_members} "
+                f"networks {network!r} for inputs of shape {input_shape}"
+            )
         predictor, targets = outline_networks(network, input_shape, n_targets, n_members)
     else:
         known = False
@@ -483,7 +493,18 @@ def load_pair(
     if known:
         # torch's annotations of Module.to leave memory_format out.
         pair.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return pair.requires_grad_(False).eval()
+    return pair.eval()
+
+
+def _n_arrays(network: str, input_shape: tuple[int, ...], n_targets: int, n_members: int) -> int:
+    """How many arrays a predictor and its targets have, once they are folded."""
+    predictor, targets = outline_networks(network, input_shape, n_targets=1, n_members=1)
+    for part in (predictor, targets):
+        fold_norms(part.eval())
+    of_heads, of_all = (len(part.state_dict()) for part in (targets.heads, targets))
+    of_each = len(predictor.state_dict()) + of_all + (n_targets - 1) * of_heads
+    # The members of perceptrons share their arrays.
+    return of_each if len(input_shape) == 1 else of_each * n_members
 
 
 def answer(
@@ -509,7 +530,9 @@ def answer(
     """
     passes = inputs.tensor_split(_n_passes(inputs.shape, device))
     asked = [partial(_in_one_pass, network, rows, device) for rows in passes]
-    small = _is_small(len(passes[0]), inputs.shape[1:], count_weights(module))
+    # A pass of plain rows, which are filled up to one number, is short on one thread.
+    plain = inputs.ndim == 2
+    small = plain or _is_small(len(passes[0]), inputs.shape[1:], count_weights(module))
     if is_reentrant(module):
         return torch.cat(side_by_side(asked, device, small=small))
     (answers,) = side_by_side([partial(_one_by_one, asked)], device, small=small)
@@ -545,14 +568,15 @@ def _in_one_pass(
     network: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, device: torch.device
 ) -> torch.Tensor:
     n_rows, *input_shape = rows.shape
-    n_missing = (2 if len(input_shape) > 1 else _MAX_ROWS) - n_rows
+    fewest = 2 if len(input_shape) > 1 else _MAX_ROWS
     filled = rows
-    if n_missing > 0:
-        filled = torch.cat([rows, rows[:1].expand(n_missing, *input_shape)])
+    if n_rows < fewest:
+        filled = torch.cat([rows, rows[:1].expand(fewest - n_rows, *input_shape)])
     try:
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             return network(filled.to(device))[:n_rows].cpu()
     except torch.OutOfMemoryError:
-        if n_rows == 1:
+        # Fewer would be filled up to as many.
+        if n_rows <= fewest:
             raise
     return torch.cat([_in_one_pass(network, half, device) for half in rows.tensor_split(2)])

@@ -537,7 +537,8 @@ def _check_supplied(
             made = (
                 tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
             )
-            if not isinstance(output, torch.Tensor) or output.ndim != 2 or len(output) != 2:
+            is_tensor = isinstance(output, torch.Tensor)
+            if not is_tensor or output.ndim != 2 or len(output) != 2 or output.shape[1] == 0:
                 raise ValueError(
                     "The module that network returns must map (n, ...) to (n, n_outputs); it made "
                     f"{made} of {(2, *input_shape)}."
@@ -550,6 +551,8 @@ def _check_supplied(
         widths.add(sum(output.shape[1] for output in outputs))
     if len(widths) > 1:
         raise ValueError(f"network returned modules with unequal outputs: {sorted(widths)}.")
+    if not any(weight.requires_grad for weight in predictor.parameters()):
+        raise ValueError("The module that network returned has no weights that can be trained.")
 
 
 def _check_state(module: nn.Module) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
@@ -250,6 +251,9 @@ def _check_values(fitted: dict[str, Any]) -> None:
     sample_shape, layout = fitted["sample_shape_"], fitted["_layout"]
     if not sample_shape or not all(type(size) is int and size > 0 for size in sample_shape):
         raise ValueError(f"rows of shape {sample_shape}")
+    # No array is larger, and the networks grow with the sides.
+    if math.prod(sample_shape) > sys.maxsize:
+        raise ValueError(f"rows of shape {sample_shape}")
     if layout is None:
         layout_shape, input_shape = sample_shape, sample_shape
     else:
@@ -271,12 +275,10 @@ def _check_values(fitted: dict[str, Any]) -> None:
 
 
 def _check_networks(fitted: dict[str, Any], pair: Mapping[str, np.ndarray], group: Any) -> None:
-    """Refuse more networks than there are copies, or can be arrays for, before any is built."""
+    """Refuse other numbers of networks than of copies, before any is built."""
     n_targets, n_members = len(pair["targets.mean"]), fitted["n_estimators_"]
-    # The members of perceptrons share their arrays.
-    n_networks = (n_members if fitted["_layout"] is not None else 1) * n_targets
-    if type(n_members) is not int or min(n_targets, n_members) < 1 or n_networks > len(pair):
-        raise ValueError(f"{n_targets!r} targets of {n_members!r} networks in {len(pair)} arrays")
+    if type(n_members) is not int or min(n_targets, n_members) < 1:
+        raise ValueError(f"{n_targets!r} targets of {n_members!r} networks")
     n_copies = len(fitted["blurs_"])
     if len(group) != n_targets - 1 or not all(type(i) is int and 0 <= i < n_copies for i in group):
         raise ValueError(f"{n_targets} targets for the copies {group} of {n_copies}")

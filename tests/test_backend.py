@@ -160,7 +160,26 @@ def test_new_threads_begin_with_all_threads_while_others_share_them(two_threads)
     assert side_by_side([seen] * 2, torch.device("cpu")) == [(1, 2)] * 2
 
 
-def test_without_further_threads_one_follows_upon_the_other(monkeypatch, two_threads):
+def test_threads_are_made_once(monkeypatch, two_threads):
+    """A thread of the program that begins meanwhile would have too few of torch's for good."""
+    seen = {threading.get_ident()}
+    side_by_side([threading.get_ident] * 2, CPU)
+    changes = []
+    monkeypatch.setattr(torch, "set_num_threads", changes.append)
+    for _ in range(20):
+        seen |= set(side_by_side([threading.get_ident] * 2, CPU))
+    assert len(seen) <= 3
+    assert changes == []
+
+
+@pytest.fixture
+def no_threads_yet(monkeypatch):
+    monkeypatch.setattr(_backend, "_IDLE_POOLS", {})
+
+
+def test_without_further_threads_one_follows_upon_the_other(
+    monkeypatch, no_threads_yet, two_threads
+):
     start, n_started = threading.Thread.start, iter((0, 1))
 
     def start_one(self):
@@ -197,7 +216,9 @@ def test_many_side_by_side_leave_the_number_of_threads(two_threads):
     assert torch.get_num_threads() == threads_of_a_new_thread() == 2
 
 
-def test_ctrl_c_before_they_have_begun_is_not_logged(monkeypatch, two_threads, caplog):
+def test_ctrl_c_before_they_have_begun_is_not_logged(
+    monkeypatch, no_threads_yet, two_threads, caplog
+):
     class Interrupted(threading.Barrier):
         def wait(self, timeout=None):
             if threading.current_thread() is threading.main_thread():
@@ -212,15 +233,19 @@ def test_ctrl_c_before_they_have_begun_is_not_logged(monkeypatch, two_threads, c
     assert caplog.messages == []
 
 
-def test_what_fails_stops_the_others(two_threads):
-    stop = threading.Event()
+@pytest.mark.parametrize("fails_first", [True, False])
+def test_what_fails_stops_the_others(two_threads, fails_first):
+    stop, stopped = threading.Event(), []
 
     def fail():
         raise KeyboardInterrupt
 
+    calls = [fail, lambda: stopped.append(stop.wait(60))]
     with pytest.raises(KeyboardInterrupt):
-        side_by_side([fail, lambda: stop.wait(60)], torch.device("cpu"), stop=stop)
-    assert stop.is_set()
+        side_by_side(calls if fails_first else calls[::-1], CPU, stop=stop)
+    assert stopped == [True]
+    # Nor does it keep the threads from what comes next.
+    assert side_by_side([lambda: 1, lambda: 2], CPU) == [1, 2]
 
 
 def test_seeded_block_is_repeatable_and_leaves_the_generator_alone():

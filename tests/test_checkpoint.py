@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from sklearn.preprocessing import FunctionTransformer
 
 import skrnd._detector
@@ -166,6 +167,31 @@ def test_functions_are_told_apart_by_what_they_do():
     assert len(set(words)) == len(words)
     assert not any("0x" in one for one in words)
     assert identity_of({"network": scaled(2)})["network"] == words[0]
+
+
+class Scaler:
+    """Has a method that depends on what it holds."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __repr__(self):
+        return f"Scaler({self.factor})"
+
+    def scaled(self, x):
+        return self.factor * x
+
+
+def test_arrays_and_methods_are_told_apart_by_what_they_hold():
+    """The words of numpy and torch leave out the middle of what is large."""
+    large = np.arange(2000.0)
+    other = large.copy()
+    other[1000] = 0
+    values = [large, other, large.astype(np.float32), torch.tensor(large), torch.tensor(other)]
+    values += [Scaler(1).scaled, Scaler(2).scaled]
+    words = [identity_of({"network": partial(max, one)})["network"] for one in values]
+    assert len(set(words)) == len(words)
+    assert words == [identity_of({"network": partial(max, one)})["network"] for one in values]
 
 
 @pytest.mark.parametrize("bit", [0, 100, 10_000, "truncated", "empty"])

@@ -52,6 +52,7 @@ def images(rng):
         (3, ["svd", SVDSharpen(5)], [SVDBlur(3), SVDSharpen(5)], 3),
         (3, None, [], None),
         ("auto", None, [], None),
+        ([3, 4], None, [], None),
         ("auto", SVDBlur(5), [SVDBlur(5)], None),
         ([2, 4], SVDBlur(5), [SVDBlur(2), SVDBlur(4)], [2, 4]),
         ("auto", GaussianBlur(2.0), [GaussianBlur(2.0)], None),
@@ -134,6 +135,25 @@ def test_given_transformers_are_cloned_and_not_changed(images):
     assert mine.image_shape == (3, 8, 9)
     assert not hasattr(mine, "n_features_in_")
     assert all(blur is not mine for blur in blurs)
+
+
+class Constant(SVDBlur):
+    """Makes something else of the images than the blur it is derived from."""
+
+    def transform(self, X):
+        return np.ones_like(X)
+
+
+class Dimmed(SVDBlur):
+    """The same by the method that transformers of one's own define."""
+
+    def _transform_images(self, images):
+        return images / 2
+
+
+def test_what_a_subclass_makes_is_taken(images):
+    np.testing.assert_array_equal(copy_of(Constant().fit(images), images), np.ones_like(images))
+    np.testing.assert_array_equal(copy_of(Dimmed().fit(images), images), images / 2)
 
 
 def flip(images):

@@ -2,6 +2,7 @@
 
 import io
 import math
+import threading
 from copy import deepcopy
 
 import numpy as np
@@ -13,9 +14,11 @@ from torch import nn
 import skrnd._backend
 import skrnd._distillation
 from skrnd._distillation import (
+    Curves,
     DistilledPair,
     StandardisedTargets,
     Training,
+    _advance,
     _n_passes,
     answer,
     load_pair,
@@ -109,7 +112,7 @@ def test_scores_are_the_formulas(all_judge):
     copies = [rows, -rows, rows**2]
     pair, _ = train(predictor, targets, copies, all_judge=all_judge)
     x = torch.randn(10, 6, generator=generator(2))
-    f = pair.predictor(x).double().numpy()
+    f = pair.predictor(x).detach().double().numpy()
     g = []
     for i, copy in enumerate(copies):
         raw = targets(copy, [i])[:, 0].detach().double().numpy()
@@ -124,7 +127,8 @@ def test_scores_are_the_formulas(all_judge):
             (distance(f, g[0]) - distance(f, other)) / distance(other, g[0]) for other in g[1:]
         ]
         expected.append(np.maximum(0, 1 + np.max(nearer, axis=0)))
-    np.testing.assert_allclose(pair(x), np.stack(expected, axis=1), rtol=1e-4, atol=1e-5)
+    scores = pair(x).detach()
+    np.testing.assert_allclose(scores, np.stack(expected, axis=1), rtol=1e-4, atol=1e-5)
 
 
 def test_equal_targets_pull_nowhere():
@@ -233,7 +237,6 @@ def test_a_training_that_goes_on_keeps_its_targets(pieces):
     pair = first.pair(all_judge=False)
     before = {name: value.clone() for name, value in pair.targets.state_dict().items()}
     others = [3 * copy[:20] for copy in copies]
-    pair.predictor.requires_grad_(True)
     second = prepare(pair.predictor, pair.targets, others, batch_size=40)
     with torch.no_grad():
         said = torch.cat([pair.targets(other, 2)[:, i] for i, other in enumerate(others)])
@@ -337,6 +340,19 @@ def test_an_answer_that_does_not_fit_is_given_in_halves():
     network[1].most = 0
     with pytest.raises(torch.OutOfMemoryError):
         answer(network, rows, CPU, network)
+
+
+def test_plain_rows_that_do_not_fit_are_asked_once():
+    """Fewer would be filled up to as many."""
+    asked = []
+
+    def network(rows):
+        asked.append(len(rows))
+        raise torch.OutOfMemoryError("no room")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        answer(network, torch.zeros(100, 6), CPU, nn.Linear(6, 1))
+    assert len(asked) == 1
 
 
 def test_bfloat16_trains_nearly_the_same(pieces):
@@ -446,6 +462,24 @@ def test_no_batch_is_of_one_row(n_rows, batch_size):
     assert min(sizes) > 1
 
 
+def test_the_best_epoch_is_none_that_diverged():
+    assert Curves(held_out=[3.0, 1.0, 2.0, math.nan]).n_since_best() == 2
+    assert Curves(held_out=[math.nan, math.nan]).n_since_best() == 1
+
+
+def test_no_epoch_begins_once_all_is_to_stop():
+    """It would wait, in vain, for what the epoch that was stopped holds."""
+    begun, stop = [], threading.Event()
+
+    def epoch():
+        begun.append(1)
+        yield
+
+    stop.set()
+    _advance(epoch(), None, stop)
+    assert begun == []
+
+
 def test_an_interrupted_epoch_holds_nothing(pieces, monkeypatch):
     """Nor does what a traceback may keep of it."""
     kept = []
@@ -520,4 +554,6 @@ def test_a_pair_comes_back_from_its_arrays(pieces, all_judge):
     loaded = load_pair("auto", (6,), n_members=1, all_judge=all_judge, weights=weights)
     x = torch.randn(10, 6)
     assert torch.equal(loaded(x), pair(x))
-    assert not any(p.requires_grad for p in loaded.parameters())
+    # To go on with the training, of the predictor alone.
+    assert all(weight.requires_grad for weight in loaded.predictor.parameters())
+    assert not any(weight.requires_grad for weight in loaded.targets.parameters())

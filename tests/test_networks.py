@@ -282,6 +282,13 @@ class AlwaysDrops(nn.Module):
         return nn.functional.dropout(x.flatten(1), 0.5, training=True)
 
 
+class Nothing(nn.Flatten):
+    """Has no outputs."""
+
+    def forward(self, x):
+        return super().forward(x)[:, :0]
+
+
 SHARED = linear((3, 8, 8))
 
 
@@ -298,6 +305,9 @@ SHARED = linear((3, 8, 8))
         (lambda shape: Noted(), ValueError, r"no tensor: members\.0\._extra_state"),
         (lambda shape: nn.LazyLinear(5), ValueError, "has lazy layers"),
         (lambda shape: AlwaysDrops(), ValueError, "draws at random in evaluation mode"),
+        (lambda shape: nn.Flatten(), ValueError, "no weights that can be trained"),
+        (lambda shape: linear(shape).requires_grad_(False), ValueError, "no weights that can be"),
+        (lambda shape: Nothing(), ValueError, r"it made \(2, 0\) of"),
         (
             lambda shape: nn.Sequential(
                 nn.Flatten(), nn.Linear(192, int(torch.randint(5, 500, ())))

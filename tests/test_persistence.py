@@ -264,22 +264,26 @@ def drop_array(header, arrays):
     del arrays["mean_"]
 
 
-def many_networks(header, arrays):
-    """A small file that speaks of 300 targets with 300 members each."""
-    header["values"] |= {
-        "n_estimators_": 300,
-        "sample_shape_": {"tuple": [8, 8]},
-        "input_shape_": {"tuple": [1, 8, 8]},
-        "n_features_in_": 8,
-    }
-    header["layout"] = IMAGE
-    for name in [name for name in arrays if name.startswith("pairs")]:
-        del arrays[name]
-    for number in range(2000):
-        arrays[f"pairs.0.{number}"] = np.zeros(0, np.float32)
-    arrays[MEAN] = arrays["pairs.0.targets.scale"] = np.ones((300, 0), np.float32)
-    arrays["mean_"] = arrays["scale_"] = np.ones(1)
-    arrays["_units"] = np.ones(1)
+def many_networks(n_targets, n_members):
+    """A small file that speaks of many targets, each with many members."""
+
+    def change(header, arrays):
+        header["values"] |= {
+            "n_estimators_": n_members,
+            "sample_shape_": {"tuple": [8, 8]},
+            "input_shape_": {"tuple": [1, 8, 8]},
+            "n_features_in_": 8,
+        }
+        header["layout"] = IMAGE
+        for name in [name for name in arrays if name.startswith("pairs")]:
+            del arrays[name]
+        for number in range(2000):
+            arrays[f"pairs.0.{number}"] = np.zeros(0, np.float32)
+        arrays[MEAN] = arrays["pairs.0.targets.scale"] = np.ones((n_targets, 0), np.float32)
+        arrays["mean_"] = arrays["scale_"] = np.ones(1)
+        arrays["_units"] = np.ones(1)
+
+    return change
 
 
 MEAN = "pairs.0.targets.mean"
@@ -341,12 +345,29 @@ IMAGE = {"sample_shape": [8, 8], "image_shape": [8, 8], "channels_last": False}
         set_array("calibration_scores_", lambda array: array[::-1].copy()),
         set_array("calibration_scores_", lambda array: array[None]),
         set_array("pairs.0.targets.scale", lambda array: 0 * array),
-        many_networks,
+        many_networks(300, 300),
+        many_networks(1, 10**9),
         drop_array,
     ],
 )
 def test_forged_files_are_refused(change, forged, tmp_path):
     assert_refused(forged(change), tmp_path / "x")
+
+
+def test_as_many_networks_are_outlined_as_there_are_arrays_for(forged, tmp_path, monkeypatch):
+    """Not one for each array, were it empty: each takes a thousand times its room."""
+    outlined = []
+    outline = skrnd._distillation.outline_networks
+
+    def watched(network, input_shape, n_targets, n_members):
+        outlined.append(n_targets * n_members)
+        return outline(network, input_shape, n_targets, n_members)
+
+    monkeypatch.setattr(skrnd._distillation, "outline_networks", watched)
+    assert_refused(
+        forged(many_networks(1, 1999)), tmp_path / "x", match="2002 arrays are not those"
+    )
+    assert outlined == [1]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files here")

@@ -20,8 +20,14 @@ from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state, check_scalar, gen_batches
-from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    RealNotInt,
+    StrOptions,
+    validate_params,
+)
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from ._backend import own_torch_state, resolve_device, resolve_precision, total_memory
@@ -223,7 +229,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         copies and predictors. 1 is what a constant predictor would have.
     validation_loss_curve_ : list of float or None
         Mean error, over the predictors, of the rows held out after each epoch; None
-        without `early_stopping`.
+        without `early_stopping`, and NaN for epochs of a fit before that was without it.
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -418,8 +424,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         OSError
             If there is no room on the disk for copies beyond `working_memory`.
         TypeError
-            If X is sparse or holds what is no number, or if `network` is a module
-            or does not return one.
+            If X is sparse or holds what is no number, if `blur` or `geometry` is no
+            transformer, or if `network` is a module or does not return one.
         """
         goes_on = self.warm_start and hasattr(self, "_pairs")
         return self._learn(X, y, goes_on=goes_on, max_epochs=self.max_epochs)
@@ -451,6 +457,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             As `fit` does, and if the rows have another shape than in `fit`.
         """
         goes_on = hasattr(self, "_pairs")
+        # Of a fitted estimator, scikit-learn leaves that to `fit`.
+        self._validate_params()
         return self._learn(X, y, goes_on=goes_on, max_epochs=1 if goes_on else self.max_epochs)
 
     def _learn(self, X: Any, y: Any, *, goes_on: bool, max_epochs: str | int) -> SVDRNDDetector:
@@ -574,9 +582,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             trainings=trainings,
             held=held,
             ranks=ranks,
-            earlier=Curves(self.loss_curve_, self.validation_loss_curve_ or [])
-            if goes_on
-            else Curves(),
+            earlier=self._curves() if goes_on else Curves(),
         )
         context.max_subtasks = max_epochs
         told = {"estimator": public, "X": X, "y": y}
@@ -613,6 +619,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             try:
                 epoch.call_on_fit_task_begin(**told)
                 curves.loss.append(run_epoch(trainings))
+                # From NaN there is no way back, but to an epoch that was kept.
+                if not (math.isfinite(curves.loss[-1]) or self.early_stopping):
+                    raise self._diverged(curves)
                 per_epoch = (time.monotonic() - start) / (number - n_behind)
                 logger.info(
                     "epoch %d of %d: loss %.4f, about %.0f s left",
@@ -678,17 +687,27 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     ) -> None:
         """Take the predictors, and set the threshold by the rows for that."""
         self.loss_curve_ = [*earlier.loss, *curves.loss]
-        self.validation_loss_curve_ = [*earlier.held_out, *curves.held_out] or None
+        self.validation_loss_curve_ = None
+        if self.early_stopping:
+            self.validation_loss_curve_ = [*earlier.held_out, *curves.held_out]
         contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(trainings) > 1)
         self._pairs = [training.pair(all_judge=contrast) for training in trainings]
         novelties = np.concatenate(ranks.gather(self._novelties(held.split(self._block_rows()))))
         if not np.isfinite(novelties).all():
-            raise ValueError(
-                f"The training diverged: its last loss was {curves.loss[-1]}, and its errors "
-                f"are not finite. learning_rate={self.learning_rate} may be too large, or X held "
-                "values that are not finite while it was read."
-            )
+            raise self._diverged(curves)
         self._set_threshold(novelties)
+
+    def _curves(self) -> Curves:
+        """Those of the fits so far; NaN where nobody looked at the rows held out."""
+        unseen = [math.nan] * len(self.loss_curve_)
+        return Curves(self.loss_curve_, self.validation_loss_curve_ or unseen)
+
+    def _diverged(self, curves: Curves) -> ValueError:
+        return ValueError(
+            f"The training diverged: the loss of epoch {len(curves.loss)} was {curves.loss[-1]}, "
+            f"or the errors after it are not finite. learning_rate={self.learning_rate} may be too "
+            "large, or X held values that are not finite while it was read."
+        )
 
     def _split(
         self, normal: np.ndarray, random_state: np.random.RandomState, ranks: Ranks
@@ -729,8 +748,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 self._doubt_plain_rows(X[:_LOOKED_AT])
             return
         rows = np.sort(sample[: sample_size(self.input_shape_)])
-        images = torch.empty(len(rows), *self.input_shape_)
-        self._standardise(X, rows, out=images)
+        images = torch.cat([inputs for _, inputs in self._inputs(X, rows)])
         self.blurs_, self._groups, self.k_ = make_blurs(
             self.k, self.blur, self.geometry, originals.numpy(), images.numpy(), memory
         )
@@ -778,7 +796,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         else:
             # A copy, for a fit that fails must leave what was there.
             earlier = deepcopy(earlier)
-            predictor, targets = earlier.predictor.requires_grad_(True), earlier.targets
+            predictor, targets = earlier.predictor, earlier.targets
             # Its batch normalisations are folded into its weights, which bear no larger steps.
             learning_rate = self.learning_rate / 10
         return Training(
@@ -865,14 +883,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             standardised = torch.from_numpy(values).sub_(mean).div_(scale)
             yield block, standardised.clamp_(-FARTHEST, FARTHEST).float()
 
-    def _standardise(self, X: np.ndarray, rows: np.ndarray, out: torch.Tensor) -> None:
-        for block, inputs in self._inputs(X, rows):
-            out[block] = inputs
-
     def _stored(self, X: np.ndarray, rows: np.ndarray, storage: Storage) -> torch.Tensor:
         """Inputs of the networks, all of them."""
         stored = storage.empty((len(rows), *self.input_shape_))
-        self._standardise(X, rows, out=stored)
+        for block, inputs in self._inputs(X, rows):
+            stored[block] = inputs
         return stored
 
     # -- verdicts ---------------------------------------------------------
@@ -898,12 +913,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             Before `fit`.
         ValueError
             If the rows have another shape than in `fit`, or are not finite.
+        TypeError
+            If X is sparse or holds what is no number.
         """
-        return in_namespace_of(X, self._score_samples(X))
-
-    def _score_samples(self, X: Any) -> np.ndarray:
         now = self._snapshot()
-        return now._scores(now._novelties_of(now._validated(X)))
+        return in_namespace_of(X, now._scores(now._novelties_of(now._validated(X))))
 
     def _validated(self, X: Any) -> Any:
         """Rows that are as those of `fit` were, in an array of numpy or an unread one."""
@@ -995,7 +1009,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         ------
         NotFittedError
             Before `fit`.
-        ValueError
+        ValueError, TypeError
             If `score_samples` does not take X.
         """
         now = self._snapshot()
@@ -1018,12 +1032,16 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         ------
         NotFittedError
             Before `fit`.
-        ValueError
+        ValueError, TypeError
             If `score_samples` does not take X.
         """
-        now = self._snapshot()
-        return in_namespace_of(X, np.where(now._score_samples(X) >= now.offset_, 1, -1))
+        decision = as_numpy(self.decision_function(X))
+        return in_namespace_of(X, np.where(decision >= 0, 1, -1))
 
+    @validate_params(
+        {"false_alarm_rate": [Interval(Real, 0, 1, closed="neither")]},
+        prefer_skip_nested_validation=True,
+    )
     def calibrate(self, X: Any, false_alarm_rate: float = 0.05) -> SVDRNDDetector:
         """Set the threshold anew by new normal rows, without training again.
 
@@ -1053,7 +1071,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             Before `fit`.
         ValueError
             If the rate is out of range, if fewer rows than ``1 / rate - 1`` are to set the
-            threshold, which cannot keep it, or if `score_samples` does not take X.
+            threshold, which cannot keep it, or, as TypeError, if `score_samples` does not
+            take X.
 
         Examples
         --------
@@ -1065,11 +1084,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         >>> float(np.mean(detector.predict(rng.normal(size=(2000, 3))) == -1)) < 0.02
         True
         """
-        now = self._snapshot()
-        check_scalar(false_alarm_rate, "false_alarm_rate", Real)
-        # Not by bounds of check_scalar, which lets NaN pass.
-        if not 0 < false_alarm_rate < 1:
-            raise ValueError(f"false_alarm_rate must be in (0, 1); got {false_alarm_rate}.")
+        now, false_alarm_rate = self._snapshot(), float(false_alarm_rate)
         novelties = now._novelties_of(now._validated(X))
         compared, held_out = rows_apart(novelties)
         n_rows, n_left = len(novelties), len(held_out)
@@ -1087,7 +1102,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 "was prepared in another way than in fit (other values, size or colours), the new "
                 "threshold is of no use.",
                 CalibrationWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         now._calibrate(compared, held_out, false_alarm_rate)
         # At once: other threads may be scoring.
@@ -1120,7 +1135,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         NotFittedError
             Before `fit`, or if no row was held out because `contamination` is a
             number and `calibrate` has not been called.
-        ValueError
+        ValueError, TypeError
             If `score_samples` does not take X.
 
         References
@@ -1149,9 +1164,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 f"contamination={now.contamination!r} held no row out, which p-values need; call "
                 "calibrate with normal rows first, or fit with contamination='auto'."
             )
-        return in_namespace_of(
-            X, conformal_p_values(now._score_samples(X), now.calibration_scores_)
-        )
+        scores = as_numpy(now.score_samples(X))
+        return in_namespace_of(X, conformal_p_values(scores, now.calibration_scores_))
 
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
         """Fit to X, with the rows that `y` labels -1 left out, and label all of X.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -123,11 +124,5 @@ def _sharpness(images: np.ndarray) -> np.ndarray:
 
 def _nearest(rising: Callable[[int], float], aim: float, n: int) -> int:
     """Index from 0 to n - 1 at which a rising function comes nearest to `aim`."""
-    low, high = 0, n - 1
-    while low < high:
-        middle = (low + high) // 2
-        if rising(middle) < aim:
-            low = middle + 1
-        else:
-            high = middle
-    return min([max(0, low - 1), low], key=lambda i: abs(rising(i) - aim))
+    reached = bisect_left(range(n - 1), aim, key=rising)
+    return min([max(0, reached - 1), reached], key=lambda i: abs(rising(i) - aim))

@@ -53,7 +53,9 @@ def rows_apart(novelties: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     if novelties.shape[1] == 1 or len(novelties) == 1:
         return novelties, novelties
-    return novelties[::3], np.delete(novelties, np.s_[::3], axis=0)
+    # Every third would be rows of one kind where kinds take turns, as planes of colour do.
+    order = np.random.RandomState(0).permutation(len(novelties))
+    return novelties[order[::3]], novelties[np.delete(order, np.s_[::3])]
 
 
 def alarm_levels(novelties: np.ndarray, threshold: Callable[[np.ndarray], float]) -> np.ndarray:

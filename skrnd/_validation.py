@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn import get_config
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import Options, StrOptions
 from sklearn.utils.validation import check_array, validate_data
@@ -25,7 +25,7 @@ from torch.utils.data import (
     SequentialSampler,
 )
 
-from ._backend import widest_float
+from ._backend import global_generator_kept, widest_float
 from ._images import ImageLayout, find_layout
 
 LAYOUT_CONSTRAINTS = {
@@ -41,14 +41,24 @@ def layout_of(
 ) -> tuple[tuple[int, ...] | None, str | int]:
     """`image_shape` and `channel_axis` as given or, if they are not, as a detector has them.
 
-    A detector or a Pipeline that ends in one; the shape matters to flat rows alone.
+    A detector, or a Pipeline that ends in one and has nothing in front of it that may lay
+    images out in another way; the shape matters to flat rows alone.
     """
-    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    last = estimator
+    if isinstance(estimator, Pipeline):
+        (*first, (_, last)) = estimator.steps
+        if not all(_keeps_layout(step) for _, step in first):
+            return image_shape, channel_axis
     if image_shape is None and np.ndim(X) == 2:
         image_shape = getattr(last, "image_shape", None)
     if channel_axis == "auto":
         channel_axis = getattr(last, "channel_axis", "auto")
     return image_shape, channel_axis
+
+
+def _keeps_layout(step: Any) -> bool:
+    # Those that scale, and our own, have a feature for each one that they are given.
+    return step in (None, "passthrough") or isinstance(step, OneToOneFeatureMixin)
 
 
 @contextmanager
@@ -101,14 +111,15 @@ def validate_rows(
         None for plain rows.
     """
     X = rows_of(X)
-    if np.ma.is_masked(X):
-        raise ValueError("X is a masked array, and what its mask hides would count; fill it first.")
     if not hasattr(X, "shape"):
-        X = _array_of(X)
+        X = array_of(X)
+    _refuse_masked(X, "X")
     if getattr(X, "ndim", 2) < 2 and not (isinstance(X, torch.Tensor) or is_unread(X)):
         _refuse_what_holds_no_rows(np.asarray(X))
-    if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
-        raise TypeError(f"X holds dates or times ({X.dtype}), not numbers.")
+    # Of a frame of nothing else, scikit-learn takes the nanoseconds.
+    values = np.asarray(X[:0]) if hasattr(X, "columns") else X
+    if isinstance(values, np.ndarray) and values.dtype.kind in "mM":
+        raise TypeError(f"X holds dates or times ({values.dtype}), not numbers.")
     if not reset:
         _compare_shape(estimator, tuple(X.shape))
     if isinstance(X, torch.Tensor):
@@ -155,7 +166,14 @@ def _note_rows_not_finite(error: ValueError, X: Any) -> None:
         )
 
 
-def _array_of(X: Any) -> np.ndarray:
+def _refuse_masked(X: Any, input_name: str) -> None:
+    if np.ma.is_masked(X):
+        raise ValueError(
+            f"{input_name} is a masked array, and what its mask hides would count; fill it first."
+        )
+
+
+def array_of(X: Any) -> np.ndarray:
     """An array of what has no shape, such as a list of images.
 
     Raises
@@ -163,7 +181,8 @@ def _array_of(X: Any) -> np.ndarray:
     TypeError
         If X is a mapping.
     ValueError
-        If its rows differ in shape, or are PIL images whose values are no brightness.
+        If its rows differ in shape, are masked, or are PIL images whose values are no
+        brightness.
     """
     if isinstance(X, Mapping):
         raise TypeError(
@@ -171,6 +190,7 @@ def _array_of(X: Any) -> np.ndarray:
             f"{', '.join(map(repr, X))}."
         )
     for row in X if isinstance(X, list | tuple) else [X]:
+        _refuse_masked(row, "A row of X")
         mode = getattr(row, "mode", None)
         if isinstance(mode, str) and mode in _PIL_MODES_OF_NO_BRIGHTNESS:
             raise ValueError(
@@ -301,7 +321,7 @@ def rows_of(X: Any) -> Any:
                 "sampler, or its dataset."
             )
         # It draws a seed for its workers, from torch's global generator unless it has its own.
-        with torch.random.fork_rng(devices=[]):
+        with global_generator_kept():
             return torch.cat([torch.as_tensor(_first(batch)) for batch in X])
     if isinstance(X, IterableDataset):
         raise TypeError("X must be a Dataset with a length, or an array; got an IterableDataset.")
@@ -347,6 +367,7 @@ def take_rows(X: Any, rows: np.ndarray) -> np.ndarray:
 
 def check_values(values: Any, *, input_name: str = "X", **options: Any) -> np.ndarray:
     """Check that an array of any number of axes holds finite, real numbers."""
+    _refuse_masked(values, input_name)
     return check_array(values, allow_nd=True, dtype="numeric", input_name=input_name, **options)
 
 
@@ -354,9 +375,8 @@ def as_numpy(X: Any) -> Any:
     """Numpy of a tensor, wherever it is; all else as it is."""
     if not isinstance(X, torch.Tensor):
         return X
-    X = X.detach().cpu()
     # numpy has no bfloat16; float32 holds all its values.
-    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy(force=True)
 
 
 def _check_tensor(estimator: Any, X: torch.Tensor, *, ensure_min_samples: int) -> None:

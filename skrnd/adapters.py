@@ -117,6 +117,11 @@ class PyODDetector(BaseDetector):
             raise TypeError(
                 f"detector must be an SVDRNDDetector or None, got {type(self.detector).__name__}."
             )
+        if not (isinstance(self.contamination, Real) or hasattr(self.contamination, "fit")):
+            raise TypeError(
+                "contamination must be a number or a thresholder of pythresh, got "
+                f"{self.contamination!r}."
+            )
         self._set_n_classes(None)
         detector = SVDRNDDetector() if self.detector is None else clone(self.detector)
         if isinstance(self.contamination, Real):

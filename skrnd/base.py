@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils import gen_batches
+from sklearn.utils.metaestimators import available_if
 
 from ._backend import own_torch_state, widest_float
 from ._documentation import DocumentationLinkMixin
@@ -17,6 +18,10 @@ from ._storage import working_bytes
 from ._validation import LAYOUT_CONSTRAINTS, unchanged_on_error, validate_rows
 
 __all__ = ["BaseImageTransformer"]
+
+
+def _holds_rows(transformer: BaseImageTransformer) -> bool:
+    return len(getattr(transformer, "sample_shape_", (0,))) == 1
 
 
 class BaseImageTransformer(
@@ -41,6 +46,15 @@ class BaseImageTransformer(
         "auto" takes the end that has one to four entries and refuses to guess
         when both or neither have. 3 and -3 are accepted as other names of -1
         and 1.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        ``X.shape[1]``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features of flat rows, if they have string names.
+    sample_shape_ : tuple of int
+        Shape of one row of X.
 
     See Also
     --------
@@ -118,6 +132,8 @@ class BaseImageTransformer(
         ValueError
             If X is not a stack of real, finite images in a layout that can be
             told, or if a parameter is out of range for them.
+        TypeError
+            If X is sparse or holds what is no number.
         """
         with unchanged_on_error(self):
             X, layout = self._validate(X, reset=True)
@@ -142,10 +158,10 @@ class BaseImageTransformer(
 
         Raises
         ------
-        NotFittedError
-            Before `fit`.
         ValueError
-            If X is not a stack of real, finite images of the shape seen in `fit`.
+            If X is not a stack of real, finite images, or not of the shape seen in `fit`.
+        TypeError
+            If X is sparse or holds what is no number.
         """
         self._validate_params()
         X, layout = self._validate(X, reset=False)
@@ -194,6 +210,34 @@ class BaseImageTransformer(
         if is_tensor:
             return new.to(result).contiguous()
         return np.ascontiguousarray(new.numpy(), dtype=result)
+
+    # Stacks of images have no features to name, and no columns to be a frame: without this
+    # method, scikit-learn leaves them as they are, whatever the output is set to.
+    @available_if(_holds_rows)
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the features of flat rows, which are those that came in.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names to take where X had none.
+
+        Returns
+        -------
+        names : ndarray of str
+            As many as `n_features_in_`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `input_features` are not those seen in `fit`.
+        AttributeError
+            After `fit` on a stack of images.
+        """
+        names: np.ndarray = super().get_feature_names_out(input_features)
+        return names
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

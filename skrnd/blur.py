@@ -53,7 +53,7 @@ class SpectrumTransformer(BaseImageTransformer):
         def changed(
             channels: torch.Tensor, s: torch.Tensor, v: torch.Tensor
         ) -> tuple[torch.Tensor]:
-            x = _upright(channels)
+            x = _tall(channels)
             rank = (s > s[:, :1] * tolerance).sum(-1, keepdim=True)
             is_kept = torch.arange(s.shape[1], device=s.device) < rank - n_smallest
             shares = self._change(s, is_kept) / torch.where(s > 0, s, 1)
@@ -106,7 +106,12 @@ def _decomposition(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     tolerance = _tolerance(images)
 
     def decomposed(channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return _singular_values_and_vectors(_upright(channels), tolerance)
+        x = _tall(channels)
+        # The squares of very large values, and of very small ones, have no room in a double.
+        largest = x.abs().amax((1, 2), keepdim=True)
+        scale = torch.where(largest > 0, largest, 1)
+        s, v = _singular_values_and_vectors(x / scale, tolerance)
+        return s * scale[:, :, 0], v
 
     stacks = in_parts(decomposed, images.flatten(0, 1))
     s, v = (stack.unflatten(0, images.shape[:2]) for stack in stacks)
@@ -118,7 +123,7 @@ def _tolerance(images: torch.Tensor) -> float:
     return max(images.shape[-2:]) * torch.finfo(images.dtype).eps
 
 
-def _upright(channels: torch.Tensor) -> torch.Tensor:
+def _tall(channels: torch.Tensor) -> torch.Tensor:
     """Channels in double precision, transposed if they are wider than high.
 
     Double whatever comes in: where two singular values nearly meet, the truncation

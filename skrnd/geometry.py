@@ -17,6 +17,7 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
@@ -207,10 +208,9 @@ class Translate(BaseImageTransformer):
                 f"{images.shape[-1]} pixels: an integer shift must be less than {size} either "
                 "way, a float between -1 and 1 fits every size."
             )
-        source = torch.arange(size, device=images.device) - n_pixels
-        reflected = torch.where(source < 0, -1 - source, source)
-        reflected = torch.where(reflected >= size, 2 * size - 1 - reflected, reflected)
-        return images.index_select(dim, reflected)
+        mirrored = np.pad(np.arange(size), size, mode="symmetric")
+        source = torch.from_numpy(mirrored[size - n_pixels : 2 * size - n_pixels])
+        return images.index_select(dim, source.to(images.device))
 
 
 class Shear(BaseImageTransformer):

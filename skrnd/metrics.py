@@ -325,18 +325,26 @@ def _figure(
 
 
 def labels_and_scores(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, 1 or -1, and scores, float64, of equal length and without NaN."""
-    y_true, y_score = column_or_1d(as_numpy(y_true)), column_or_1d(as_numpy(y_score))
+    """Labels, 1 or -1, and scores, numbers, of equal length and without NaN."""
+    y_true, y_score = column_or_1d(as_numpy(y_true)), scores_of(y_score)
     check_consistent_length(y_true, y_score)
     if not np.isin(y_true, [1, -1]).all():
         raise ValueError(
             "y_true must hold 1 (in-distribution) and -1 (novel) only; got "
             f"{np.unique(y_true)[:5].tolist()}."
         )
-    y_score = y_score.astype(np.float64)
+    return y_true, y_score
+
+
+def scores_of(y_score: Any) -> np.ndarray:
+    """Scores, numbers, without NaN."""
+    y_score = column_or_1d(as_numpy(y_score))
+    # Numbers stay as they are, for float64 does not tell all of them apart.
+    if y_score.dtype.kind not in "iuf":
+        y_score = y_score.astype(np.float64)
     if np.isnan(y_score).any():
         raise ValueError("y_score contains NaN.")
-    return y_true, y_score
+    return y_score
 
 
 def ranked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +13,9 @@ from sklearn.model_selection import KFold
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
 
+from ._copies import as_list, check_transformers
 from ._documentation import DocumentationLinkMixin
-from ._validation import as_numpy, inlier_rows, layout_of
+from ._validation import as_numpy, inlier_rows, layout_of, rows_of
 from .blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
 from .metrics import tnr_at_tpr_score
 
@@ -68,7 +70,7 @@ class NoveltyKFold(KFold):
         y : array-like of shape (n,)
             -1 marks an outlier; any other label a normal row.
         groups : None
-            Ignored.
+            Ignored, with a warning if there are some.
 
         Yields
         ------
@@ -84,6 +86,8 @@ class NoveltyKFold(KFold):
         """
         if y is None:
             raise ValueError("NoveltyKFold needs y, with -1 for outliers.")
+        if groups is not None:
+            warnings.warn("NoveltyKFold ignores the groups.", UserWarning, stacklevel=2)
         check_consistent_length(X, y)
         is_outlier = column_or_1d(as_numpy(y)) == -1
         normal, outliers = np.flatnonzero(~is_outlier), np.flatnonzero(is_outlier)
@@ -105,14 +109,15 @@ class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
 
     Parameters
     ----------
-    probes : list of transformers, default=None
+    probes : transformer or list of transformers, default=None
         Each keeps the shape of the images it is given. None is
         ``[GaussianBlur(0.5), DCTBlur(0.5), SVDBlur(0.75), SVDSharpen(0.5,
         gain=2.0)]``: three kinds of smoother images and one of sharper ones,
         milder than those a detector trains on.
     image_shape : tuple of int, default=None
-        Shape of one image, for flat rows. None is that of the detector. Probes of your
-        own know theirs.
+        Shape of one image, for flat rows. None is that of the detector, or of a Pipeline
+        that ends in one, if all in front of it has a feature for each one it is given, as
+        scalers and blurs have. Probes of your own know theirs.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
         Axis of the stack that holds the channels of 3-D images, likewise.
 
@@ -144,7 +149,7 @@ class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
 
     def __init__(
         self,
-        probes: list[Any] | None = None,
+        probes: Any = None,
         *,
         image_shape: tuple[int, ...] | None = None,
         channel_axis: str | int = "auto",
@@ -175,7 +180,13 @@ class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
         ValueError
             If a probe does not take the images, if there is no probe, if `y` leaves no
             row, or if flat rows have no `image_shape`.
+        TypeError
+            If a probe is no transformer.
         """
+        rows = rows_of(X)
+        if rows is not X:
+            # Of a Dataset or a DataLoader, of which the probes need all values.
+            X = np.asarray(as_numpy(rows))
         # In the container that it came in, whose names the estimator knows.
         X = _safe_indexing(X, np.flatnonzero(inlier_rows(y, _num_samples(X))))
         known = estimator.score_samples(X)
@@ -198,9 +209,11 @@ class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
                 SVDBlur(0.75, **layout),
                 SVDSharpen(0.5, gain=2.0, **layout),
             ]
-        if not self.probes:
+        probes = as_list(self.probes)
+        if not probes:
             raise ValueError("probes is empty; pass at least one transformer, or None.")
-        return [clone(probe) for probe in self.probes]
+        check_transformers(probes, "probes")
+        return [clone(probe) for probe in probes]
 
     @staticmethod
     def _found(estimator: Any, probe: Any, X: Any, known: Any) -> float:

@@ -186,6 +186,12 @@ def test_other_detectors_are_refused_before_any_training(data):
         PyODDetector(PyODDetector()).fit(data[0])
 
 
+@pytest.mark.parametrize("contamination", ["auto", None])
+def test_what_is_no_contamination_is_refused_before_any_training(contamination, data):
+    with pytest.raises(TypeError, match="contamination must be a number or a thresholder"):
+        PyODDetector(contamination=contamination).fit(data[0])
+
+
 def test_saved_and_loaded_by_pyod(fitted, data, tmp_path):
     save(fitted, tmp_path / "detector.joblib")
     loaded = load(tmp_path / "detector.joblib", trusted=True)

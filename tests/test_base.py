@@ -136,6 +136,21 @@ def test_names_of_flat_rows(rng):
     assert blur.get_feature_names_out().tolist() == list(frame.columns)
 
 
+@pytest.mark.parametrize("shape", [(6, 8, 8), (6, 3, 8, 8)])
+def test_stacks_stay_arrays_whatever_the_output_is_set_to(shape, rng):
+    """They have no columns to be a frame."""
+    X = rng.random(shape)
+    expected = GaussianBlur().fit_transform(X)
+    blur = GaussianBlur().set_output(transform="pandas")
+    np.testing.assert_array_equal(blur.fit_transform(X), expected)
+    assert not hasattr(blur, "get_feature_names_out")
+    with config_context(transform_output="pandas"):
+        new = make_pipeline(GaussianBlur(), Flip()).fit_transform(X)
+    np.testing.assert_array_equal(new, Flip().fit_transform(expected))
+    # Of flat rows it does the same as before, after a stack too.
+    assert list(blur.fit_transform(pd.DataFrame({"a": [1.0], "b": [2.0]})).columns) == ["a", "b"]
+
+
 def test_lives_in_a_pipeline_of_flat_rows(rng):
     X = rng.random((6, 64))
     pipeline = make_pipeline(GaussianBlur(image_shape=(8, 8)), MinMaxScaler())

@@ -140,6 +140,16 @@ def test_svd_takes_the_rank_in_the_precision_of_the_dtype(dtype):
     assert (SVDBlur(k=1).fit_transform(channel[None]) == 0).all()
 
 
+@pytest.mark.parametrize("blur", [SVDBlur(3), SVDSoften(3), SVDSharpen(3)])
+@pytest.mark.parametrize("factor", [1e-170, 1e-100, 1e160, 1e290])
+def test_svd_of_very_small_and_very_large_values(blur, factor, rng):
+    """Whose squares have no room in a double; of images side by side as well."""
+    X = rng.normal(size=(2, 8, 8))
+    scales = np.array([factor, 1.0])[:, None, None]
+    expected = blur.fit_transform(X)
+    np.testing.assert_allclose(blur.transform(X * scales) / scales, expected, atol=1e-10)
+
+
 @pytest.mark.parametrize("rank", [0, 1, 3])
 def test_svd_of_rank_k_or_less_is_zero(rank, rng):
     channel = rng.normal(size=(8, rank)) @ rng.normal(size=(rank, 8))

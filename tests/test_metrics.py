@@ -102,6 +102,11 @@ def test_only_the_order_of_scores_counts(normal, novel):
     assert detection_report(y_true, y_score) == detection_report(y_true, stretched)
 
 
+def test_whole_numbers_are_told_apart():
+    """Which as float64 they are not."""
+    assert auroc_score([1, -1], np.array([2**53 + 1, 2**53])) == 1.0
+
+
 def test_report_is_the_five_figures():
     y_true, y_score = rows([3, 4, 1, 6], [1, 2, 5])
     assert detection_report(y_true, y_score, tpr=0.7, pos_label=-1) == {

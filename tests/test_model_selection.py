@@ -12,10 +12,11 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from torch.utils.data import DataLoader, TensorDataset
 
 from skrnd import SVDRNDDetector
 from skrnd._validation import as_numpy
-from skrnd.blur import GaussianBlur, SVDSharpen
+from skrnd.blur import GaussianBlur, SVDBlur, SVDSharpen
 from skrnd.geometry import Flip
 from skrnd.model_selection import NoveltyKFold, ProbeScorer
 
@@ -111,12 +112,45 @@ def test_flat_rows_are_probed_as_the_images_that_the_detector_knows(rng):
     detector = SVDRNDDetector(image_shape=(8, 8), max_epochs=1, random_state=0)
     expected = ProbeScorer(image_shape=(8, 8))(detector.fit(rows), rows)
     assert ProbeScorer()(detector, rows) == expected
-    pipeline = make_pipeline(FunctionTransformer(), detector).fit(rows)
+    pipeline = make_pipeline("passthrough", detector).fit(rows)
     assert ProbeScorer()(pipeline, rows) == expected
     plain = SVDRNDDetector(max_epochs=1, random_state=0).fit(rows)
     with pytest.raises(ValueError, match="flat rows, of which the probes can change nothing"):
         ProbeScorer()(plain, rows)
     ProbeScorer([FunctionTransformer(np.negative)])(plain, rows)
+
+
+def test_the_layout_of_a_detector_is_not_that_in_front_of_other_steps(rng):
+    """A step may move the channels; what then lies where is for the caller to say."""
+    X = rng.normal(size=(60, 8, 8, 3)).cumsum(1)
+    to_front = FunctionTransformer(np.moveaxis, kw_args={"source": -1, "destination": 1})
+    detector = SVDRNDDetector(channel_axis=1, max_epochs=1, random_state=0)
+    pipeline = make_pipeline(to_front, detector).fit(X)
+    expected = ProbeScorer()(pipeline[-1], np.moveaxis(X, -1, 1))
+    assert ProbeScorer()(pipeline, X) == ProbeScorer(channel_axis=-1)(pipeline, X) == expected
+
+
+def test_one_probe_is_a_list_of_one(rng):
+    X = rng.normal(size=(50, 12, 12))
+    one = ProbeScorer(SVDBlur(2))(Roughness(), X)
+    assert one == ProbeScorer([SVDBlur(2)])(Roughness(), X)
+    for probes in ("svd", [None], SVDBlur, np.zeros(3)):
+        with pytest.raises(TypeError, match="probes must hold transformers"):
+            ProbeScorer(probes)(Roughness(), X)
+
+
+def test_scores_of_datasets_and_loaders(rng):
+    X = torch.from_numpy(rng.normal(size=(60, 8, 8)))
+    detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(X)
+    dataset = TensorDataset(X)
+    for shown in (dataset, DataLoader(dataset, batch_size=25)):
+        assert ProbeScorer()(detector, shown) == ProbeScorer()(detector, X)
+
+
+def test_groups_are_ignored_aloud():
+    y = [1, 1, -1, 1]
+    with pytest.warns(UserWarning, match="NoveltyKFold ignores the groups"):
+        list(NoveltyKFold(n_splits=2).split(np.zeros((4, 1)), y, groups=[1, 1, 2, 2]))
 
 
 def test_scores_whatever_transformers_are_set_to_return(rng):

@@ -10,6 +10,7 @@ from skrnd._threshold import (
     conformal_p_values,
     fewest_rows,
     held_out_threshold,
+    rows_apart,
     training_threshold,
 )
 
@@ -22,6 +23,18 @@ def test_new_rows_are_called_novel_at_the_stated_rate(n_held_out, rng):
         threshold = held_out_threshold(rng.normal(size=n_held_out), 0.05)
         rates.append((rng.normal(size=200) < threshold).mean())
     assert np.mean(rates) == pytest.approx(0.05, abs=0.005)
+
+
+@pytest.mark.parametrize("period", [2, 3, 4])
+def test_rows_are_set_apart_whatever_their_order(period):
+    """Kinds of rows that take turns, as planes of colour do, are in both parts alike."""
+    kind = np.arange(1200) % period
+    parts = rows_apart(np.column_stack([kind, np.arange(1200)]))
+    assert [len(part) for part in parts] == [400, 800]
+    assert sorted(np.concatenate(parts)[:, 1]) == list(range(1200))
+    for part in parts:
+        shares = np.bincount(part[:, 0].astype(int)) / len(part)
+        np.testing.assert_allclose(shares, 1 / period, atol=0.06)
 
 
 def test_the_order_statistic_by_hand():

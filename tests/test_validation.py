@@ -6,6 +6,7 @@ import dask.array
 import h5py
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse
 import torch
@@ -264,3 +265,7 @@ def test_y_without_a_normal_row_is_refused():
 def test_dates_and_times_are_refused(dtype):
     with pytest.raises(TypeError, match="dates or times"):
         SVDRNDDetector().fit(np.zeros((20, 5), dtype))
+    for frame in (pd.DataFrame, pl.DataFrame):
+        dates = frame({name: np.arange(20).astype(dtype.replace("[s]", "[ns]")) for name in "ab"})
+        with pytest.raises(TypeError, match="dates or times"):
+            SVDRNDDetector().fit(dates)

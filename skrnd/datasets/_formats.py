@@ -166,7 +166,7 @@ def load_npz(path: Any, *, return_X_y: bool = False) -> Any:
         # Opened here, since numpy leaves a file open whose end is missing.
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("X", "y") if name in file}
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise
     # zipfile, numpy and their codecs raise errors of their own.
     except Exception as error:

@@ -187,7 +187,14 @@ def load_images(
         try:
             upright = _upright(pillow, picture).convert(mode)
         # What decodes a damaged file raises errors of several kinds.
-        except (OSError, SyntaxError, ValueError, pillow.Image.DecompressionBombError) as error:
+        # So does what is no file at all.
+        except (
+            AttributeError,
+            OSError,
+            SyntaxError,
+            ValueError,
+            pillow.Image.DecompressionBombError,
+        ) as error:
             is_path = isinstance(picture, str | os.PathLike)
             unreadable.append(f"{picture if is_path else f'number {number}'} ({error})")
             continue

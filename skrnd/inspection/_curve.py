@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
+from sklearn.utils._param_validation import Options, StrOptions, validate_params
 
 from ..metrics import aupr_score, auroc_score, labels_and_scores, ranked, tnr_at_tpr_score
-from ._display import Display, pyplot
+from ._display import Display, line_style, pyplot
 
 # The point of the TNR-TPR curve that the literature quotes.
 _TPR = 0.95
-
-
-_KINDS = {
+_KINDS: dict[str, dict[str, str]] = {
     "roc": {
         "x": "false positive rate",
         "y": "true positive rate",
@@ -37,6 +37,10 @@ _KINDS = {
         "drawstyle": "steps-pre",
         "legend": "lower left",
     },
+}
+_CONSTRAINTS = {
+    "kind": [StrOptions(set(_KINDS))],
+    "pos_label": [Options(Integral, {1, -1})],
 }
 
 
@@ -102,6 +106,7 @@ class DetectionCurveDisplay(Display):
         self.name = name
 
     @classmethod
+    @validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
     def from_estimator(
         cls,
         estimator: Any,
@@ -149,7 +154,6 @@ class DetectionCurveDisplay(Display):
             both, or if it has another length than X.
         """
         pyplot(cls)
-        _check_kind(kind)
         return cls.from_predictions(
             y,
             estimator.decision_function(X),
@@ -161,6 +165,7 @@ class DetectionCurveDisplay(Display):
         )
 
     @classmethod
+    @validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
     def from_predictions(
         cls,
         y_true: ArrayLike,
@@ -205,9 +210,6 @@ class DetectionCurveDisplay(Display):
             If `kind` is none of the three, if `y_true` holds anything but 1 and -1 or not
             both, if `y_score` holds NaN, or if the lengths differ.
         """
-        _check_kind(kind)
-        if pos_label not in (1, -1):
-            raise ValueError(f"pos_label must be 1 or -1; got {pos_label!r}.")
         positive, ranks = ranked(*labels_and_scores(y_true, y_score), pos_label)
         if positive.all() or not positive.any():
             raise ValueError("A curve needs both normal rows (1) and novel rows (-1) in y_true.")
@@ -253,7 +255,7 @@ class DetectionCurveDisplay(Display):
         style = {
             "label": label if name is None else f"{name} ({label})",
             "drawstyle": kind["drawstyle"],
-            **kwargs,
+            **line_style(kwargs),
         }
         (self.line_,) = self.ax_.plot(self.x, self.y, **style)
         if self.kind == "tnr-tpr":
@@ -268,8 +270,3 @@ class DetectionCurveDisplay(Display):
         )
         self.ax_.legend(loc=kind["legend"])
         return self
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in _KINDS:
-        raise ValueError(f"kind must be one of {list(_KINDS)}; got {kind!r}.")

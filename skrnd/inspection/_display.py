@@ -20,6 +20,15 @@ class Display:
         self.figure_ = ax.figure
 
 
+def line_style(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a line by their whole names: those of matplotlib have short ones too."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    style: dict[str, Any] = normalize_kwargs(kwargs, Line2D)
+    return style
+
+
 def pyplot(display: type) -> Any:
     """matplotlib.pyplot, imported only where something is drawn."""
     try:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._detector import WHAT_TO_PASS
-from ._display import Display
+from ._display import Display, line_style
 
 
 class LossCurveDisplay(Display):
@@ -30,8 +30,8 @@ class LossCurveDisplay(Display):
     line_ : matplotlib Line2D
         The curve.
     validation_line_ : matplotlib Line2D or None
-        The one of the rows held out, dashed, with a large mark at its lowest point, the
-        epoch that was kept.
+        The one of the rows held out, dashed, with a large mark at its lowest point, which
+        is, after a single fit, the epoch that was kept.
     ax_ : matplotlib Axes
         Axes with the curve.
     figure_ : matplotlib Figure
@@ -124,7 +124,7 @@ class LossCurveDisplay(Display):
         self._draw_in(ax)
         name = self.name if name is None else name
         epochs = np.arange(1, len(self.loss_curve) + 1)
-        style = {"marker": "o", "markersize": 4, "label": name, **kwargs}
+        style = {"marker": "o", "markersize": 4, "label": name, **line_style(kwargs)}
         (self.line_,) = self.ax_.plot(epochs, self.loss_curve, **style)
         self.validation_line_ = None
         if self.validation_loss_curve is not None:
@@ -135,7 +135,7 @@ class LossCurveDisplay(Display):
                 color=self.line_.get_color(),
                 linestyle="--",
                 marker="D",
-                markevery=[int(np.argmin(held_out))],
+                markevery=[int(np.nanargmin(held_out))],
                 label=None if style["label"] is None else f"{style['label']}, rows held out",
             )
         self.ax_.set(xlabel="epoch", ylabel="loss")

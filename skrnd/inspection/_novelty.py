@@ -6,7 +6,8 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_scalar, gen_batches
+from sklearn.utils import gen_batches
+from sklearn.utils._param_validation import Interval, validate_params
 
 from .._detector import SVDRNDDetector, check_detector
 from .._validation import layout_of
@@ -68,6 +69,13 @@ def judgements(detector: SVDRNDDetector, X: Any) -> dict[str, np.ndarray]:
     return detector._judgements_of(X)
 
 
+@validate_params(
+    {
+        "window": [Interval(Integral, 2, None, closed="left"), None],
+        "step": [Interval(Integral, 1, None, closed="left"), None],
+    },
+    prefer_skip_nested_validation=True,
+)
 def novelty_map(
     detector: SVDRNDDetector, images: Any, *, window: int | None = None, step: int | None = None
 ) -> np.ndarray:
@@ -163,11 +171,13 @@ def novelty_map(
             "A single image is images[None]."
         )
     window = max(2, round(_WINDOW * min(trained))) if window is None else window
-    check_scalar(window, "window", Integral, min_val=2, max_val=min(trained))
+    if window > min(trained):
+        raise ValueError(f"{window=} is larger than the images trained on, {min(trained)}.")
     if min(sides) < window:
         raise ValueError(f"images of {sides[0]} x {sides[1]} pixels are smaller than {window=}.")
     step = window // 2 if step is None else step
-    check_scalar(step, "step", Integral, min_val=1, max_val=window)
+    if step > window:
+        raise ValueError(f"{step=} is larger than {window=}.")
 
     images = layout.to_nchw(images)
     (rows, of_row), (columns, of_column) = (
@@ -194,8 +204,9 @@ def _windows(side: int, window: int, step: int, filled: int) -> tuple[np.ndarray
         What part each has in the mean at each pixel.
     """
     starts = np.unique(np.r_[0 : side - window + 1 : step, side - window])[:, None]
-    turn = (np.arange(filled) - (filled - window) // 2) % (2 * window)
-    sources = starts + np.minimum(turn, 2 * window - 1 - turn)
+    before = (filled - window) // 2
+    around = (before, filled - window - before)
+    sources = starts + np.pad(np.arange(window), around, mode="symmetric")
     place = np.arange(side) - starts
     nearness = np.minimum(place + 1, window - place).clip(0).T
     return sources, nearness / nearness.sum(axis=1, keepdims=True)

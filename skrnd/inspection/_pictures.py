@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from .._images import ImageLayout, find_layout
-from .._validation import as_numpy, check_values, rows_of
+from .._validation import array_of, as_numpy, check_values, rows_of
 
 
 def array(X: Any) -> Any:
     """Numpy of tensors, lists and frames; what is read slice by slice stays as it is."""
     X = as_numpy(rows_of(X))
-    return X if hasattr(X, "shape") and not hasattr(X, "columns") else np.asarray(X)
+    if hasattr(X, "columns"):
+        return np.asarray(X)
+    return X if hasattr(X, "shape") else array_of(X)
 
 
 def checked(images: Any) -> np.ndarray:
@@ -53,7 +55,8 @@ def pictures_of(
         raise ValueError(f"Images of {n_channels} channels cannot be drawn; one to four can.")
     channels = layout.to_nchw(images)[:, [0, 1, 2] if n_channels > 2 else [0, 0, 0]]
     black, white = black_and_white
-    return np.clip((channels.transpose(0, 2, 3, 1) - black) / (white - black), 0, 1)
+    brightness = channels.transpose(0, 2, 3, 1).astype(np.float64)
+    return np.clip((brightness - black) / (white - black), 0, 1)
 
 
 def size_of(pictures: np.ndarray, inches: float) -> tuple[float, float]:

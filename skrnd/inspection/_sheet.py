@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_scalar
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils.validation import check_consistent_length
 
-from .._validation import as_numpy, layout_of, take_rows
+from .._validation import LAYOUT_CONSTRAINTS, layout_of, take_rows
+from ..metrics import scores_of
 from ._display import Display, pyplot
 from ._pictures import array, checked, image_layout, pictures_of, range_of, show, size_of
 
@@ -81,9 +82,11 @@ class ContactSheetDisplay(Display):
         n_images : int, default=8
             How many of each side, at least 1.
         image_shape : tuple of int, default=None
-            Shape of one image, for flat rows. None is that of the detector.
+            Shape of one image, for flat rows. None is that of the detector, or of a Pipeline
+            that ends in one, if all in front of it has a feature for each one it is given.
         channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-            Axis of X that holds the channels of 3-D images. "auto" is that of the detector.
+            Axis of X that holds the channels of 3-D images. "auto" is that of the detector,
+            likewise.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
 
@@ -112,6 +115,10 @@ class ContactSheetDisplay(Display):
         )
 
     @classmethod
+    @validate_params(
+        {"n_images": [Interval(Integral, 1, None, closed="left")], **LAYOUT_CONSTRAINTS},
+        prefer_skip_nested_validation=True,
+    )
     def from_predictions(
         cls,
         X: Any,
@@ -151,15 +158,14 @@ class ContactSheetDisplay(Display):
         ImportError
             Without matplotlib.
         ValueError
-            If X holds no images, if `y_score` holds NaN, or if the lengths differ.
+            If X holds no images, if `y_score` holds NaN, if the lengths differ, or if another
+            parameter is out of range.
         """
         pyplot(cls)
-        check_scalar(n_images, "n_images", Integral, min_val=1)
-        X = array(X)
-        scores = column_or_1d(as_numpy(y_score))
+        X, scores = array(X), scores_of(y_score)
         check_consistent_length(X, scores)
-        if np.isnan(scores).any():
-            raise ValueError("y_score contains NaN.")
+        if len(scores) == 0:
+            raise ValueError("X has no image to draw.")
         layout = image_layout(X.shape[1:], image_shape, channel_axis)
         order = np.argsort(scores, kind="stable")
         rows = np.stack([order[:n_images], order[::-1][:n_images]])

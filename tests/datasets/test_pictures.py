@@ -153,8 +153,9 @@ def test_pictures_come_from_anywhere(tmp_path, rng):
     assert picture.size == (16, 12)
     deep = Image.fromarray(np.zeros((8, 8), np.uint16))
     (tmp_path / "bad.ppm").write_bytes(b"P6\nab 4\n255\n" + bytes(48))
-    bad = [picture, io.BytesIO(content[:40]), deep, tmp_path / "bad.ppm"]
-    with pytest.raises(ValueError, match=r"3 of 4 .*number 1 \(.*number 2 \(values.*bad.ppm \("):
+    bad = [picture, io.BytesIO(content[:40]), deep, tmp_path / "bad.ppm", np.zeros((8, 8))]
+    named = r"4 of 5 .*number 1 \(.*number 2 \(values.*bad.ppm \(.*number 4 \("
+    with pytest.raises(ValueError, match=named):
         load_images(bad, size=(8, 6))
 
 

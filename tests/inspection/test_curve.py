@@ -77,8 +77,8 @@ def test_curves_of_several_detectors_share_axes(forest, rng):
 @pytest.mark.parametrize(
     ("y_true", "y_score", "options", "message"),
     [
-        ([1, -1], [1, 0], {"kind": "det"}, "kind must be one of .*'tnr-tpr'.*; got 'det'"),
-        ([1, -1], [1, 0], {"pos_label": 0}, "pos_label must be 1 or -1; got 0"),
+        ([1, -1], [1, 0], {"kind": "det"}, "'kind' parameter .* among .*'tnr-tpr'.*Got 'det'"),
+        ([1, -1], [1, 0], {"pos_label": 0}, "'pos_label' parameter .* among .*Got 0"),
         ([1, 1], [1, 0], {}, "needs both normal rows"),
         ([1, 2], [1, 0], {}, "y_true must hold 1"),
         ([1, -1], [1, np.nan], {}, "y_score contains NaN"),
@@ -90,6 +90,12 @@ def test_curves_refuse(y_true, y_score, options, message):
     assert plt.get_fignums() == []
 
 
+def test_short_names_of_matplotlibs(rng):
+    display = DetectionCurveDisplay.from_predictions([1, -1], [1, 0], ds="default", c="k", lw=3)
+    line = display.line_
+    assert (line.get_drawstyle(), line.get_color(), line.get_linewidth()) == ("default", "k", 3)
+
+
 def test_an_unknown_kind_is_refused_before_anything_is_scored():
-    with pytest.raises(ValueError, match="kind must be one of"):
+    with pytest.raises(ValueError, match="'kind' parameter of DetectionCurveDisplay"):
         DetectionCurveDisplay.from_estimator(None, None, None, kind="det")

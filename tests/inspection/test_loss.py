@@ -23,6 +23,17 @@ def test_loss_curve(detector, forest):
         LossCurveDisplay.from_estimator(forest)
 
 
+def test_loss_curve_of_rows_held_out_in_the_second_fit_alone(rng):
+    """They are drawn at the epochs of that fit."""
+    X = rng.normal(size=(100, 3))
+    detector = SVDRNDDetector(max_epochs=2, warm_start=True, random_state=0).fit(X)
+    detector.set_params(early_stopping=True).fit(X)
+    line = LossCurveDisplay.from_estimator(detector).validation_line_
+    assert np.isnan(line.get_ydata()).tolist() == [True, True, False, False]
+    assert line.get_xdata().tolist() == [1, 2, 3, 4]
+    assert detector.set_params(early_stopping=False).fit(X).validation_loss_curve_ is None
+
+
 def test_loss_curve_of_the_rows_held_out(rng):
     detector = SVDRNDDetector(early_stopping=True, max_epochs=3, random_state=0)
     detector.fit(rng.normal(size=(100, 3)))

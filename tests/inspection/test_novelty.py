@@ -66,7 +66,7 @@ def test_judgements_are_those_of_the_formula(rng):
     x = torch.from_numpy((X[:, None] - detector.mean_) / detector.scale_).float()
     units = detector._units.reshape(2, 2)
     for number, (pair, of_pair) in enumerate(zip(detector._pairs, units, strict=True), start=1):
-        f = pair.predictor(x).double().numpy()
+        f = pair.predictor(x).detach().double().numpy()
         g = pair.targets(x, len(pair.targets.mean)).double().numpy()
         apart = np.square(f[:, None] - g).sum(2)
         own = {name: value for name, value in judged.items() if f"predictor {number}" in name}
@@ -203,10 +203,10 @@ def test_maps_whatever_torch_is_set_to(detector, rng):
         ((2, 1, 1, 16, 16), {}, "are no images"),
         ((2,), {}, "are no images"),
         ((2, 5, 16), {}, "5 x 16 pixels are smaller than window=6"),
-        ((2, 16, 16), {"window": 17}, "window == 17, must be <= 16"),
-        ((2, 16, 16), {"window": 1}, "window == 1, must be >= 2"),
-        ((2, 16, 16), {"window": 8, "step": 9}, "step == 9, must be <= 8"),
-        ((2, 16, 16), {"step": 0}, "step == 0, must be >= 1"),
+        ((2, 16, 16), {"window": 17}, "window=17 is larger than the images trained on, 16"),
+        ((2, 16, 16), {"window": 1}, "'window' parameter .*Got 1"),
+        ((2, 16, 16), {"window": 8, "step": 9}, "step=9 is larger than window=8"),
+        ((2, 16, 16), {"step": 0}, "'step' parameter .*Got 0"),
         ((0, 16, 16), {}, "0 sample"),
     ],
 )
@@ -218,7 +218,7 @@ def test_maps_refuse(detector, shape, options, message):
 def test_maps_refuse_what_is_no_number(detector):
     with pytest.raises(ValueError, match="images contains NaN"):
         novelty_map(detector, np.full((1, 16, 16), np.nan))
-    with pytest.raises(TypeError, match="window must be an instance of int"):
+    with pytest.raises(ValueError, match=r"'window' parameter .*Got 7\.5"):
         novelty_map(detector, np.zeros((1, 16, 16)), window=7.5)
 
 

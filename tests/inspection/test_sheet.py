@@ -85,6 +85,14 @@ def test_sheet_has_the_layout_of_the_detector(rng):
         assert display.pictures.shape == (2, 8, 4, 8, 3)
 
 
+def test_floats_of_16_bits_are_drawn(rng):
+    """Which have no room for the difference of the largest and the smallest."""
+    X = np.linspace(-4e4, 4e4, 2 * 8 * 8).reshape(2, 8, 8).astype(np.float16)
+    display = ContactSheetDisplay.from_predictions(X, ["0.5", "1.5"])
+    expected = (X.astype(float) - X.min()) / np.ptp(X.astype(float))
+    np.testing.assert_allclose(display.pictures[1, ::-1, ..., 0], expected, atol=1e-12)
+
+
 def test_a_constant_picture_is_drawn():
     display = ContactSheetDisplay.from_predictions(np.full((2, 3, 3), -5.0), [0, 1])
     assert np.isfinite(display.pictures).all()
@@ -96,7 +104,12 @@ def test_a_constant_picture_is_drawn():
         (np.zeros((2, 9)), [0, 1], {}, "are no images.*flat with image_shape"),
         (np.zeros((2, 3, 3)), [0, 1, 2], {}, "inconsistent numbers"),
         (np.zeros((2, 3, 3)), [0, np.nan], {}, "y_score contains NaN"),
-        (np.zeros((2, 3, 3)), [0, 1], {"n_images": 0}, "n_images == 0, must be >= 1"),
+        (np.zeros((2, 3, 3)), [0, 1], {"n_images": 0}, "'n_images' parameter .*Got 0"),
+        (np.zeros((2, 3, 3)), [0, 1], {"n_images": 2.5}, "'n_images' parameter .*Got 2.5"),
+        (np.zeros((2, 3, 3, 3)), [0, 1], {"channel_axis": 2}, "'channel_axis' parameter .*Got 2"),
+        (np.zeros((0, 3, 3)), [], {}, "no image to draw"),
+        (np.ma.masked_equal(np.zeros((2, 3, 3)), 0), [0, 1], {}, "images is a masked array"),
+        ([np.ma.masked_equal(np.zeros((3, 3)), 0)] * 2, [0, 1], {}, "A row of X is a masked"),
         (np.zeros((2, 5, 3, 3)), [0, 1], {"channel_axis": 1}, "5 channels cannot be drawn"),
     ],
 )

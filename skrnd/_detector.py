@@ -505,6 +505,17 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             else check_random_state(self.random_state)
         )
         ranks = Ranks()
+        if ranks.size > 1:
+            some = np.unique(np.linspace(0, X.shape[0] - 1, 8).astype(int))
+            ranks.agree(
+                identity_of(
+                    {**self.get_params(deep=False), "max_epochs": max_epochs},
+                    X=[tuple(X.shape), joblib.hash(np.asarray(take_rows(X, some)))],
+                    y=joblib.hash(normal),
+                    checkpoint=self.checkpoint is None,
+                    goes_on=goes_on,
+                )
+            )
         checkpoint = Checkpoint(self.checkpoint, ranks)
         checkpoint.begin(random_state)
         if ranks.size > 1:
@@ -549,9 +560,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             begins = self.__getstate__()["_pairs"] if goes_on else None
             identity = identity_of(
                 self.get_params(deep=False),
-                X=ranks.gather([joblib.hash(rows.numpy()) for rows in (originals, held)]),
-                mean=self.mean_.tolist(),
-                scale=self.scale_.tolist(),
+                X=[
+                    *ranks.gather([joblib.hash(rows.numpy()) for rows in (originals, held)]),
+                    self.mean_.tolist(),
+                    self.scale_.tolist(),
+                ],
+                processes=ranks.size,
                 arithmetic=precision,
                 goes_on=(max_epochs, joblib.hash(begins)) if goes_on else None,
             )
@@ -1087,13 +1101,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         now, false_alarm_rate = self._snapshot(), float(false_alarm_rate)
         novelties = now._novelties_of(now._validated(X))
         compared, held_out = rows_apart(novelties)
-        n_rows, n_left = len(novelties), len(held_out)
-        fewest = fewest_rows(false_alarm_rate)
-        if n_left < fewest:
-            rest = "" if n_left == n_rows else f", of which {n_left} are to set the threshold"
+        n_rows, fewest = len(novelties), fewest_rows(false_alarm_rate)
+        if len(held_out) < fewest:
+            # A third of them goes into the comparison of judgements.
+            fewest = fewest if len(held_out) == n_rows else math.ceil(1.5 * fewest)
             raise ValueError(
                 f"false_alarm_rate={false_alarm_rate} takes at least {fewest} rows to be kept; "
-                f"X has {n_rows}{rest}."
+                f"X has {n_rows}."
             )
         n_novel = np.count_nonzero(now._scores(novelties) < now.offset_)
         if n_novel > n_rows / 2:

@@ -36,6 +36,29 @@ class Ranks:
         dist.all_gather_object(values, value)
         return values
 
+    def agree(self, said: dict[str, str]) -> None:
+        """Refuse, in all processes, a fit that is not the same in all of them.
+
+        They would wait for each other for ever, or learn from half of the rows.
+
+        Parameters
+        ----------
+        said : dict of str to str
+            What this process is to fit, and how.
+
+        Raises
+        ------
+        ValueError
+            If another one says something else.
+        """
+        first, *others = self.gather(said)
+        differing = sorted({name for one in others for name in one if one[name] != first[name]})
+        if differing:
+            raise ValueError(
+                f"The {self.size} processes that fit together differ in {', '.join(differing)}. "
+                "Give each the same parameters, y and the whole of X, of which it takes a share."
+            )
+
     def share(self, rows: np.ndarray) -> np.ndarray:
         """The rows of this process: as many as any other has, and none of theirs."""
         n_own = len(rows) // self.size

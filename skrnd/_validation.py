@@ -154,12 +154,17 @@ def validate_rows(
     return X, layout
 
 
-def _note_rows_not_finite(error: ValueError, X: Any) -> None:
-    """Say in which rows X is not finite, if that may be what the error is about."""
+def _note_rows_not_finite(error: ValueError, X: Any, numbers: np.ndarray | None = None) -> None:
+    """Say in which rows X is not finite, if that may be what the error is about.
+
+    `numbers` are those of the rows if X is a part of what was passed.
+    """
     if not isinstance(X, np.ndarray) or X.dtype.kind != "f" or X.ndim < 2 or X.size == 0:
         return
     (rows,) = np.nonzero(~np.isfinite(X).reshape(len(X), -1).all(axis=1))
-    if len(rows):
+    if len(rows) and numbers is not None:
+        error.add_note(f"Row {numbers[rows[0]]} is the first that holds NaN or infinity.")
+    elif len(rows):
         error.add_note(
             f"{len(rows)} of {len(X)} rows hold NaN or infinity, row {rows[0]} is the first. All "
             "others are X[np.isfinite(X).reshape(len(X), -1).all(axis=1)]."
@@ -274,6 +279,9 @@ class _DatasetRows:
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
+        if len(dataset) == 0:
+            raise ValueError("X is a Dataset with 0 sample(s); at least 1 is needed.")
+        self.shape: tuple[int, ...] = ()
         first = self._row(0)
         self.shape = (len(dataset), *first.shape)
         self.ndim = len(self.shape)
@@ -293,11 +301,22 @@ class _DatasetRows:
         return self[:] if dtype is None else self[:].astype(dtype)
 
     def _row(self, row: int) -> np.ndarray:
-        return np.asarray(as_numpy(_first(self._dataset[row])))
+        values = np.asarray(as_numpy(_first(self._dataset[row])))
+        if self.shape and values.shape != self.shape[1:]:
+            raise ValueError(
+                f"The rows of X differ in shape: row {row} of the Dataset has {values.shape}, and "
+                f"row 0 has {self.shape[1:]}. Images must have one size."
+            )
+        return values
 
 
 def _first(item: Any) -> Any:
     """The row, of an item that may go on with its label."""
+    if isinstance(item, Mapping):
+        raise TypeError(
+            "What a Dataset gives must be an image, or a tuple that begins with one; got "
+            f"{type(item).__name__} with the keys {', '.join(map(repr, item))}."
+        )
     return item[0] if isinstance(item, (tuple, list)) else item
 
 
@@ -322,10 +341,22 @@ def rows_of(X: Any) -> Any:
             )
         # It draws a seed for its workers, from torch's global generator unless it has its own.
         with global_generator_kept():
-            return torch.cat([torch.as_tensor(_first(batch)) for batch in X])
+            return _all_rows(X)
     if isinstance(X, IterableDataset):
         raise TypeError("X must be a Dataset with a length, or an array; got an IterableDataset.")
     return _DatasetRows(X) if isinstance(X, Dataset) else X
+
+
+def _all_rows(loader: Any) -> torch.Tensor:
+    """The rows of all batches, of which no two copies are in memory at once."""
+    rows, n_read = torch.empty(0), 0
+    for batch in loader:
+        part = torch.as_tensor(_first(batch))
+        if n_read == 0:
+            rows = part.new_empty((len(loader.dataset), *part.shape[1:]))
+        rows[n_read : n_read + len(part)] = part
+        n_read += len(part)
+    return rows
 
 
 def in_namespace_of(X: Any, values: np.ndarray) -> Any:
@@ -361,8 +392,23 @@ def take_rows(X: Any, rows: np.ndarray) -> np.ndarray:
     if span <= 4 * len(rows):
         taken = np.asarray(X[first : last + 1])[rows - first]
     else:
-        taken = np.stack([np.asarray(X[row]) for row in rows.tolist()])
-    return check_values(taken)
+        # What lies in one chunk is read at once: for a single row, it is decoded whole.
+        ends = 1 + np.flatnonzero(np.diff(rows // _rows_of_a_chunk(X)))
+        groups = np.split(rows, ends)
+        taken = np.concatenate([np.asarray(X[g[0] : g[-1] + 1])[g - g[0]] for g in groups])
+    try:
+        return check_values(taken)
+    except ValueError as error:
+        _note_rows_not_finite(error, taken, rows)
+        raise
+
+
+def _rows_of_a_chunk(X: Any) -> int:
+    """Rows that an unread array keeps together; 1 where each is to be had by itself."""
+    if X.chunks is None:
+        return 1
+    # Of each of them, or, in dask, of one after the other.
+    return int(np.max(X.chunks[0]))
 
 
 def check_values(values: Any, *, input_name: str = "X", **options: Any) -> np.ndarray:

@@ -127,7 +127,7 @@ def test_the_checkpoint_of_another_fit_is_refused(params, match, images, left):
     with pytest.raises(ValueError, match=rf"checkpoint='.*checkpoint' is of another fit.*{match}"):
         SVDRNDDetector(checkpoint=left, **PARAMS).set_params(**params).fit(images)
     for others in (2 * images + 1, images[:50], images[:, ::-1], images.transpose(0, 2, 1)):
-        with pytest.raises(ValueError, match=r"differed in (X|mean, scale)"):
+        with pytest.raises(ValueError, match=r"differed in X\."):
             SVDRNDDetector(checkpoint=left, **PARAMS).fit(others)
     assert left.read_bytes() == before
 

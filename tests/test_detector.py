@@ -856,7 +856,7 @@ def test_too_few_rows_to_calibrate_are_told_of(images):
         detector = SVDRNDDetector(**QUICK).fit(images)
     assert caught[0].filename == __file__
     before = detector.offset_
-    for rate, fewest in ((0.05, 19), (0.01, 99)):
+    for rate, fewest in ((0.05, 29), (0.01, 149)):
         with pytest.raises(ValueError, match=f"false_alarm_rate={rate} takes at least {fewest}"):
             detector.calibrate(images[:18], false_alarm_rate=rate)
     for rate in (0, 1, -1, 2, np.nan):
@@ -865,7 +865,7 @@ def test_too_few_rows_to_calibrate_are_told_of(images):
     with pytest.raises(ValueError, match=r"'false_alarm_rate' parameter .*Got '5 %'"):
         detector.calibrate(images, false_alarm_rate="5 %")
     assert detector.offset_ == before
-    with pytest.raises(ValueError, match=r"at least 19 rows.* X has 28, of which 18 are to set"):
+    with pytest.raises(ValueError, match=r"at least 29 rows to be kept; X has 28\."):
         detector.calibrate(images[:28])
     detector.calibrate(images[:29])
     detector.calibrate(images, false_alarm_rate=np.float32(0.1))

@@ -179,8 +179,24 @@ def test_an_interrupted_fit_goes_on_in_all_processes(in_two_processes, tmp_path,
 
 
 @pytest.mark.slow
-def test_too_few_rows_for_the_processes(in_two_processes, tmp_path, rng):
+def test_what_two_processes_cannot_fit_is_refused_in_both(in_two_processes, tmp_path, rng):
     np.save(tmp_path / "X.npy", rng.normal(size=(5, 3, 8, 8)))
-    done = in_two_processes(FIT)
+    refused = FIT.replace(
+        "    detector.fit(X)",
+        """
+    own = dist.get_rank()
+    for rows, batch_size in ((X[own::2], 32), (X[:: 1 - 2 * own], 32), (X, 32 + own)):
+        try:
+            detector.set_params(batch_size=batch_size).fit(rows)
+        except ValueError as error:
+            print(f"process {own}: {error}", file=sys.stderr)
+    detector.set_params(batch_size=32).fit(X)""",
+    )
+    done = in_two_processes(refused)
     assert done.returncode != 0
+    for own in (0, 1):
+        differ = f"process {own}: The 2 processes that fit together differ in"
+        assert done.stderr.count(f"{differ} X. Give") == 1
+        assert done.stderr.count(f"{differ} X, y. Give") == 1
+        assert done.stderr.count(f"{differ} batch_size. Give") == 1
     assert "5 normal rows are too few for 2 processes" in done.stderr

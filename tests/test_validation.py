@@ -101,8 +101,65 @@ def test_bad_values_are_found_when_they_are_read(unread, estimator, values, matc
     X[17, 3, 3] = values
     X, _ = validate_rows(estimator, unread(X), reset=True, allow_unread=True)
     take_rows(X, np.arange(10))
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises(ValueError, match=match) as raised:
         take_rows(X, np.arange(10, 20))
+    assert raised.value.__notes__ == ["Row 17 is the first that holds NaN or infinity."]
+
+
+def test_a_chunk_is_read_once(rng):
+    """Not once for each of its rows, for it is decoded whole."""
+
+    class Counted:
+        """Says what is asked of it."""
+
+        shape, ndim, dtype = (100, 4), 2, np.dtype(float)
+
+        def __init__(self, chunks):
+            self.chunks = chunks
+
+        def __getitem__(self, rows):
+            asked.append(rows)
+            return X[rows]
+
+    X, rows = rng.normal(size=(100, 4)), np.array([0, 17, 39, 40, 99])
+    for chunks in ((20, 4), ((20, 20, 20, 20, 20), (4,))):
+        asked = []
+        np.testing.assert_array_equal(take_rows(Counted(chunks), rows), X[rows])
+        assert asked == [slice(0, 18), slice(39, 40), slice(40, 41), slice(99, 100)]
+    for chunks in (None, (1, 4)):
+        asked = []
+        np.testing.assert_array_equal(take_rows(Counted(chunks), rows), X[rows])
+        assert asked == [slice(row, row + 1) for row in rows]
+
+
+class Items(torch.utils.data.Dataset):
+    """Gives what it holds."""
+
+    def __init__(self, *items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, row):
+        return self.items[row]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "error", "match"),
+    [
+        (Items(), ValueError, "a Dataset with 0 sample"),
+        (
+            Items(*([np.ones((4, 4))] * 9), np.ones((4, 5))),
+            ValueError,
+            r"row 9 .* \(4, 5\)",
+        ),
+        (Items({"image": np.ones((4, 4))}), TypeError, "got dict with the keys 'image'"),
+    ],
+)
+def test_datasets_that_give_no_rows(dataset, error, match):
+    with pytest.raises(error, match=match):
+        SVDRNDDetector().fit(dataset)
 
 
 @pytest.mark.parametrize("shape", [(20,), (1, 8, 8), (20, 2, 2, 2, 2)])

@@ -968,8 +968,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         def ask(x: torch.Tensor) -> torch.Tensor:
             return torch.cat([pair.by_target(x) if by_target else pair(x) for pair in pairs], dim=1)
 
-        device, module = torch.device(self.device_), torch.nn.ModuleList(pairs)
-        novelties = [answer(ask, inputs, device, module) for inputs in blocks]
+        device = torch.device(self.device_)
+        novelties = [answer(ask, inputs, device, *pairs) for inputs in blocks]
         return torch.cat(novelties).to(torch.float64).numpy()
 
     def _scores(self, novelties: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -41,6 +42,8 @@ _MAX_ROWS, _MAX_VALUES, _MAX_VALUES_CPU = 256, 2**20, 2**18
 # Places (pixels or features) that rows have together, and rows times weights, up to which
 # a second thread helps little: those of 32 images of 16 x 16, or of 32 rows of 200 features.
 _FEW_PLACES, _FEW_PRODUCTS = 2**13, 2**23
+# What `_traits` found, as long as the modules live.
+_TRAITS: WeakKeyDictionary[nn.Module, tuple[int, bool]] = WeakKeyDictionary()
 # Values of the inputs whose answers are kept together for other fits.
 _BLOCK_VALUES = 2**24
 
@@ -511,7 +514,7 @@ def answer(
     network: Callable[[torch.Tensor], torch.Tensor],
     inputs: torch.Tensor,
     device: torch.device,
-    module: nn.Module,
+    *modules: nn.Module,
 ) -> torch.Tensor:
     """What a network makes of inputs, in float32, on the CPU.
 
@@ -525,18 +528,30 @@ def answer(
     inputs : tensor of shape (n, ...)
     device : torch.device
         Where the network is.
-    module : module
-        What it consists of. If that is not reentrant, one pass follows upon the other.
+    *modules : modules
+        What it consists of. If one is not reentrant, one pass follows upon the other.
     """
     passes = inputs.tensor_split(_n_passes(inputs.shape, device))
     asked = [partial(_in_one_pass, network, rows, device) for rows in passes]
     # A pass of plain rows, which are filled up to one number, is short on one thread.
     plain = inputs.ndim == 2
-    small = plain or _is_small(len(passes[0]), inputs.shape[1:], count_weights(module))
-    if is_reentrant(module):
+    traits = [_traits(module) for module in modules]
+    n_weights = sum(n_own for n_own, _ in traits)
+    small = plain or _is_small(len(passes[0]), inputs.shape[1:], n_weights)
+    if all(may_be_shared for _, may_be_shared in traits):
         return torch.cat(side_by_side(asked, device, small=small))
     (answers,) = side_by_side([partial(_one_by_one, asked)], device, small=small)
     return torch.cat(answers)
+
+
+def _traits(module: nn.Module) -> tuple[int, bool]:
+    """How many weights a module has, and whether it is reentrant.
+
+    To count takes a twentieth of the time of a single picture, and is done once.
+    """
+    if module not in _TRAITS:
+        _TRAITS[module] = count_weights(module), is_reentrant(module)
+    return _TRAITS[module]
 
 
 def _is_small(n_rows: int, input_shape: Sequence[int], n_weights: int) -> bool:

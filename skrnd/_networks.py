@@ -41,9 +41,13 @@ class ConvNorm(nn.Sequential):
         if isinstance(self[1], nn.Identity):
             return
         conv, norm = cast(nn.Conv2d, self[0]), cast(nn.BatchNorm2d, self[1])
-        folded = fuse_conv_bn_eval(conv, norm)
-        # torch's annotations of Module.to leave memory_format out.
-        self[0] = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if conv.weight.is_meta:
+            # An outline has no values to fold, which torch takes long to find out.
+            conv.bias = nn.Parameter(torch.empty_like(norm.bias))
+        else:
+            folded = fuse_conv_bn_eval(conv, norm)
+            # torch's annotations of Module.to leave memory_format out.
+            self[0] = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self[1] = nn.Identity()
 
 

@@ -19,6 +19,8 @@ _T = TypeVar("_T")
 _GLOBAL_GENERATOR_LOCK = threading.Lock()
 # Held while torch's number of threads is lowered, which is what new threads begin with.
 _NUMBER_OF_THREADS_LOCK = threading.Lock()
+# Held while torch's settings of a GPU are changed, which all threads share.
+_PRECISION_LOCK = threading.Lock()
 # Threads that have nothing to do, by their number and the threads of torch each has.
 _IDLE_POOLS: dict[tuple[int, int], list[ThreadPoolExecutor]] = {}
 # Of the process that imported this; a forked one has another.
@@ -309,13 +311,38 @@ def _one_thread_if_forked() -> Iterator[None]:
 
 def _renew_locks() -> None:
     """Let go, in a forked process, of threads that are not there, and of what they held."""
-    global _GLOBAL_GENERATOR_LOCK, _NUMBER_OF_THREADS_LOCK
+    global _GLOBAL_GENERATOR_LOCK, _NUMBER_OF_THREADS_LOCK, _PRECISION_LOCK
     _GLOBAL_GENERATOR_LOCK, _NUMBER_OF_THREADS_LOCK = threading.Lock(), threading.Lock()
+    _PRECISION_LOCK = threading.Lock()
     _IDLE_POOLS.clear()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
+
+
+@contextmanager
+def whole_float32(device: torch.device) -> Iterator[None]:
+    """Let CUDA use all digits of float32 for the block.
+
+    By default its convolutions leave out half of them (TF32), and then what a row is scored
+    depends on how many rows there are.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    # torch's annotations know nothing of what these are.
+    backends: Any = torch.backends
+    kinds = [backends.cudnn.conv, backends.cuda.matmul]
+    with _PRECISION_LOCK:
+        before = [kind.fp32_precision for kind in kinds]
+        try:
+            for kind in kinds:
+                kind.fp32_precision = "ieee"
+            yield
+        finally:
+            for kind, precision in zip(kinds, before, strict=True):
+                kind.fp32_precision = precision
 
 
 @contextmanager

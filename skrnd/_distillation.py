@@ -19,7 +19,7 @@ import torch
 from joblib import Memory
 from torch import nn
 
-from ._backend import global_generator_seeded, side_by_side, widest_float
+from ._backend import global_generator_seeded, side_by_side, whole_float32, widest_float
 from ._distributed import Ranks
 from ._logging import logger
 from ._networks import (
@@ -538,10 +538,11 @@ def answer(
     traits = [_traits(module) for module in modules]
     n_weights = sum(n_own for n_own, _ in traits)
     small = plain or _is_small(len(passes[0]), inputs.shape[1:], n_weights)
-    if all(may_be_shared for _, may_be_shared in traits):
-        return torch.cat(side_by_side(asked, device, small=small))
-    (answers,) = side_by_side([partial(_one_by_one, asked)], device, small=small)
-    return torch.cat(answers)
+    with whole_float32(device):
+        if all(may_be_shared for _, may_be_shared in traits):
+            return torch.cat(side_by_side(asked, device, small=small))
+        (answers,) = side_by_side([partial(_one_by_one, asked)], device, small=small)
+        return torch.cat(answers)
 
 
 def _traits(module: nn.Module) -> tuple[int, bool]:

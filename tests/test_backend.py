@@ -23,6 +23,7 @@ from skrnd._backend import (
     resolve_precision,
     side_by_side,
     total_memory,
+    whole_float32,
     widest_float,
 )
 
@@ -296,6 +297,39 @@ def test_seeded_blocks_of_two_threads_do_not_mix():
         thread.join()
     assert len(draws) == 800
     assert all(drawn == draws[0] for drawn in draws)
+
+
+@pytest.mark.parametrize("setting", ["default", "high", "newer names"])
+def test_cuda_uses_all_digits_and_the_caller_finds_what_was_set(setting):
+    """Whether by torch's older names or by its newer ones."""
+    conv, matmul = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+
+    def precisions():
+        return conv.fp32_precision, matmul.fp32_precision
+
+    at_first = precisions()
+    if setting == "high":
+        torch.set_float32_matmul_precision("high")
+    if setting == "newer names":
+        matmul.fp32_precision = "tf32"
+    before = precisions()
+    try:
+        with whole_float32(torch.device("cuda")):
+            assert precisions() == ("ieee", "ieee")
+        assert precisions() == before
+        with pytest.raises(KeyError), whole_float32(torch.device("cuda")):
+            raise KeyError
+        assert precisions() == before
+        if setting != "newer names":
+            assert torch.backends.cudnn.allow_tf32
+            assert torch.get_float32_matmul_precision() == {"default": "highest"}.get(
+                setting, setting
+            )
+        with whole_float32(CPU):
+            assert precisions() == before
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        conv.fp32_precision, matmul.fp32_precision = at_first
 
 
 def test_own_state_holds_inside_and_the_callers_comes_back():

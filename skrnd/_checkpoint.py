@@ -114,11 +114,15 @@ class Checkpoint:
             "curves": asdict(curves),
             "trainings": [training.state_dict() for training in trainings],
         }
+        # In one piece of memory, with room for the digest in front.
         content = io.BytesIO()
+        content.write(_digest(b""))
+        n_bytes = content.tell()
         torch.save(state, content)
-        saved = content.getvalue()
+        whole = content.getbuffer()
+        whole[:n_bytes] = _digest(whole[n_bytes:])
         try:
-            write_whole(self._path, _digest(saved) + saved)
+            write_whole(self._path, whole)
         except OSError as error:
             warnings.warn(
                 f"checkpoint={str(self._path)!r} could not be written: {error}. The fit goes on, "
@@ -143,7 +147,7 @@ class Checkpoint:
             )
 
 
-def _digest(content: bytes) -> bytes:
+def _digest(content: bytes | memoryview) -> bytes:
     return hashlib.sha256(content).digest()
 
 

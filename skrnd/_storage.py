@@ -70,7 +70,7 @@ def _reserve(file: int, n_bytes: int) -> None:
         os.ftruncate(file, n_bytes)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Put a file in its place in one step, once it is whole and on the disk.
 
     Raises

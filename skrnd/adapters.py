@@ -38,8 +38,8 @@ class PyODDetector(BaseDetector):
         Share of outliers in the training data. It takes the place of the detector's own
         `contamination`, so that all rows are trained on, and learned better than new
         rows are: of these far more are called novel, see the notes. Or one of
-        :mod:`pyod.models.thresholds`, which judges the scores of the training data; the
-        detector's own then remains.
+        :mod:`pyod.models.thresholds`, which come with pythresh and judge the scores of the
+        training data; the detector's own then remains.
 
     Attributes
     ----------

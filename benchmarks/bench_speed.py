@@ -391,7 +391,8 @@ def main():
         f"The same while another program keeps each core busy.\n\n{busy}\n"
         f"## Start\n\n{tables['start'][0]}\n"
         f"## Beside other detectors\n\nDefault parameters, the same {options.n_train:,} images to "
-        f"fit and to score; medians over {options.peers} seeds.\n\n{tables['peers'][0]}\n"
+        f"fit and to score; number of seeds, of which these are medians: {options.peers}.\n\n"
+        f"{tables['peers'][0]}\n"
         f"## Peak of the machine\n\n{tables['peak'][0]}\n"
         + provenance(records, command_line(__file__, parser, options, *chosen))
     )

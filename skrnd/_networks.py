@@ -45,9 +45,11 @@ class ConvNorm(nn.Sequential):
             # An outline has no values to fold, which torch takes long to find out.
             conv.bias = nn.Parameter(torch.empty_like(norm.bias))
         else:
-            folded = fuse_conv_bn_eval(conv, norm)
-            # torch's annotations of Module.to leave memory_format out.
-            self[0] = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            conv = fuse_conv_bn_eval(conv, norm)
+        # torch takes a bias that was not there before for one that is not to be trained.
+        cast(nn.Parameter, conv.bias).requires_grad_(norm.bias.requires_grad)
+        # Its annotations of Module.to leave memory_format out.
+        self[0] = conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self[1] = nn.Identity()
 
 

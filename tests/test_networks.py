@@ -177,6 +177,16 @@ def test_folding_leaves_the_outputs_and_no_normalisation(network):
         fold_norms(predictor)
         torch.testing.assert_close(predictor(x), said, rtol=1e-4, atol=1e-4 * float(said.std()))
     assert not any(isinstance(m, nn.BatchNorm2d) for m in predictor.modules())
+    # So that a training can go on.
+    assert all(weight.requires_grad for weight in predictor.parameters())
+    # An outline, which has no values, becomes the same.
+    outlined, _ = outline_networks(network, (3, 16, 16), n_targets=1, n_members=1)
+    fold_norms(outlined.eval())
+    now, expected = dict(outlined.named_parameters()), dict(predictor.named_parameters())
+    assert list(now) == list(expected)
+    for name in now:
+        assert now[name].shape == expected[name].shape
+        assert now[name].requires_grad
 
 
 @pytest.mark.parametrize(

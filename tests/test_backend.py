@@ -244,7 +244,8 @@ def test_what_fails_stops_the_others(two_threads, fails_first):
     calls = [fail, lambda: stopped.append(stop.wait(60))]
     with pytest.raises(KeyboardInterrupt):
         side_by_side(calls if fails_first else calls[::-1], CPU, stop=stop)
-    assert stopped == [True]
+    # What had not begun by then never does.
+    assert stopped == [True] or (fails_first and stopped == [])
     # Nor does it keep the threads from what comes next.
     assert side_by_side([lambda: 1, lambda: 2], CPU) == [1, 2]
 

@@ -474,12 +474,6 @@ def load_pair(
     state = {name: torch.from_numpy(np.array(w)) for name, w in weights.items()}
     if not callable(network):
         known = True
-        # Before so many are outlined: a broken file may ask for any number.
-        if len(weights) != 2 + _n_arrays(network, input_shape, n_targets, n_members):
-            raise RuntimeError(
-                f"{len(weights)} arrays are not those of {n_targets} targets of {n_members} "
-                f"networks {network!r} for inputs of shape {input_shape}"
-            )
         predictor, targets = outline_networks(network, input_shape, n_targets, n_members)
     else:
         known = False
@@ -497,17 +491,6 @@ def load_pair(
         # torch's annotations of Module.to leave memory_format out.
         pair.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return pair.eval()
-
-
-def _n_arrays(network: str, input_shape: tuple[int, ...], n_targets: int, n_members: int) -> int:
-    """How many arrays a predictor and its targets have, once they are folded."""
-    predictor, targets = outline_networks(network, input_shape, n_targets=1, n_members=1)
-    for part in (predictor, targets):
-        fold_norms(part.eval())
-    of_heads, of_all = (len(part.state_dict()) for part in (targets.heads, targets))
-    of_each = len(predictor.state_dict()) + of_all + (n_targets - 1) * of_heads
-    # The members of perceptrons share their arrays.
-    return of_each if len(input_shape) == 1 else of_each * n_members
 
 
 def answer(

@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import blur, geometry
 from ._detector import WHAT_TO_PASS, SVDRNDDetector
 from ._images import ImageLayout
+from ._networks import count_arrays
 from ._storage import write_whole
 
 __all__ = ["FileFormatError", "load", "save"]
@@ -275,13 +276,20 @@ def _check_values(fitted: dict[str, Any]) -> None:
 
 
 def _check_networks(fitted: dict[str, Any], pair: Mapping[str, np.ndarray], group: Any) -> None:
-    """Refuse other numbers of networks than of copies, before any is built."""
+    """Refuse more networks than there are copies, or arrays for, before any is built."""
     n_targets, n_members = len(pair["targets.mean"]), fitted["n_estimators_"]
     if type(n_members) is not int or min(n_targets, n_members) < 1:
         raise ValueError(f"{n_targets!r} targets of {n_members!r} networks")
     n_copies = len(fitted["blurs_"])
     if len(group) != n_targets - 1 or not all(type(i) is int and 0 <= i < n_copies for i in group):
         raise ValueError(f"{n_targets} targets for the copies {group} of {n_copies}")
+    network, input_shape = fitted["_architecture"], fitted["input_shape_"]
+    # And those by which the targets are standardised.
+    if len(pair) != 2 + count_arrays(network, input_shape, n_targets, n_members):
+        raise ValueError(
+            f"{len(pair)} arrays are not those of {n_targets} targets of {n_members} networks "
+            f"{network!r} for inputs of shape {input_shape}"
+        )
     if not (pair["targets.scale"] > 0).all():
         raise ValueError("targets.scale must be positive")
 

@@ -16,6 +16,8 @@ from safetensors.numpy import save as to_safetensors
 from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import FunctionTransformer
 
+import skrnd._distillation
+import skrnd._networks
 import skrnd.persistence
 from skrnd import SVDRNDDetector
 from skrnd.blur import GaussianBlur
@@ -363,7 +365,8 @@ def test_as_many_networks_are_outlined_as_there_are_arrays_for(forged, tmp_path,
         outlined.append(n_targets * n_members)
         return outline(network, input_shape, n_targets, n_members)
 
-    monkeypatch.setattr(skrnd._distillation, "outline_networks", watched)
+    for module in (skrnd._networks, skrnd._distillation):
+        monkeypatch.setattr(module, "outline_networks", watched)
     assert_refused(
         forged(many_networks(1, 1999)), tmp_path / "x", match="2002 arrays are not those"
     )

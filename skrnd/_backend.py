@@ -346,9 +346,11 @@ def whole_float32(device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def global_generator_kept() -> Iterator[None]:
-    """Let torch's global generator be, after the block, what it was before."""
-    with _GLOBAL_GENERATOR_LOCK, torch.random.fork_rng(devices=[]):
+def global_generators_kept(device: torch.device) -> Iterator[None]:
+    """Let torch's global generators, that of the CPU and that of a device, stay as they are."""
+    others = [] if device.type == "cpu" else [device]
+    forked = torch.random.fork_rng(devices=others, device_type=device.type)
+    with _GLOBAL_GENERATOR_LOCK, forked:
         yield
 
 
@@ -358,12 +360,10 @@ def global_generator_seeded(seed: int, device: torch.device) -> Iterator[None]:
 
     They are restored afterwards.
     """
-    others = [] if device.type == "cpu" else [device]
-    forked = torch.random.fork_rng(devices=others, device_type=device.type)
-    with _GLOBAL_GENERATOR_LOCK, forked:
+    with global_generators_kept(device):
         # Not torch.manual_seed, which would reseed all accelerators.
         torch.default_generator.manual_seed(seed)
-        for other in others:
-            with torch.accelerator.device_index(other.index):
-                torch.get_device_module(other).manual_seed(seed)
+        if device.type != "cpu":
+            with torch.accelerator.device_index(device.index):
+                torch.get_device_module(device).manual_seed(seed)
         yield

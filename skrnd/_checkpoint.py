@@ -26,6 +26,8 @@ from ._validation import as_numpy
 
 # Parameters that change nothing about what is learned.
 _INDIFFERENT = {"checkpoint", "device", "memory", "verbose"}
+# Bytes in front of a file's content, by which a damaged one is known.
+_N_DIGEST = hashlib.sha256().digest_size
 
 
 class Checkpoint:
@@ -116,11 +118,10 @@ class Checkpoint:
         }
         # In one piece of memory, with room for the digest in front.
         content = io.BytesIO()
-        content.write(_digest(b""))
-        n_bytes = content.tell()
+        content.write(bytes(_N_DIGEST))
         torch.save(state, content)
         whole = content.getbuffer()
-        whole[:n_bytes] = _digest(whole[n_bytes:])
+        whole[:_N_DIGEST] = _digest(whole[_N_DIGEST:])
         try:
             write_whole(self._path, whole)
         except OSError as error:
@@ -161,12 +162,11 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise ValueError(f"checkpoint={str(path)!r} cannot be read: {error}") from error
-    n_bytes = len(_digest(b""))
-    if content[:n_bytes] != _digest(content[n_bytes:]):
+    if content[:_N_DIGEST] != _digest(content[_N_DIGEST:]):
         raise ValueError(
             f"checkpoint={str(path)!r} is a file that holds no checkpoint, or not all of it."
         )
-    saved = io.BytesIO(content[n_bytes:])
+    saved = io.BytesIO(content[_N_DIGEST:])
     state: dict[str, Any] = torch.load(saved, map_location="cpu", weights_only=True)
     return state
 

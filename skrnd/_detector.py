@@ -457,8 +457,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             As `fit` does, and if the rows have another shape than in `fit`.
         """
         goes_on = hasattr(self, "_pairs")
-        # Of a fitted estimator, scikit-learn leaves that to `fit`.
-        self._validate_params()
+        if goes_on:
+            # Of a fitted estimator, scikit-learn leaves that to `fit`.
+            self._validate_params()
         return self._learn(X, y, goes_on=goes_on, max_epochs=1 if goes_on else self.max_epochs)
 
     def _learn(self, X: Any, y: Any, *, goes_on: bool, max_epochs: str | int) -> SVDRNDDetector:

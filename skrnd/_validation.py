@@ -25,7 +25,7 @@ from torch.utils.data import (
     SequentialSampler,
 )
 
-from ._backend import global_generator_kept, widest_float
+from ._backend import global_generators_kept, widest_float
 from ._images import ImageLayout, find_layout
 
 LAYOUT_CONSTRAINTS = {
@@ -281,8 +281,7 @@ class _DatasetRows:
         self._dataset = dataset
         if len(dataset) == 0:
             raise ValueError("X is a Dataset with 0 sample(s); at least 1 is needed.")
-        self.shape: tuple[int, ...] = ()
-        first = self._row(0)
+        first = self._read(0)
         self.shape = (len(dataset), *first.shape)
         self.ndim = len(self.shape)
         self.dtype = first.dtype
@@ -300,9 +299,12 @@ class _DatasetRows:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:] if dtype is None else self[:].astype(dtype)
 
+    def _read(self, row: int) -> np.ndarray:
+        return np.asarray(as_numpy(_first(self._dataset[row])))
+
     def _row(self, row: int) -> np.ndarray:
-        values = np.asarray(as_numpy(_first(self._dataset[row])))
-        if self.shape and values.shape != self.shape[1:]:
+        values = self._read(row)
+        if values.shape != self.shape[1:]:
             raise ValueError(
                 f"The rows of X differ in shape: row {row} of the Dataset has {values.shape}, and "
                 f"row 0 has {self.shape[1:]}. Images must have one size."
@@ -340,7 +342,7 @@ def rows_of(X: Any) -> Any:
                 "sampler, or its dataset."
             )
         # It draws a seed for its workers, from torch's global generator unless it has its own.
-        with global_generator_kept():
+        with global_generators_kept(torch.device("cpu")):
             return _all_rows(X)
     if isinstance(X, IterableDataset):
         raise TypeError("X must be a Dataset with a length, or an array; got an IterableDataset.")

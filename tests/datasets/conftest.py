@@ -1,9 +1,12 @@
-"""Files as the publishers of image sets write them."""
+"""Files as the publishers of image sets write them, and a server to fetch them from."""
 
 import pickle
 import struct
 import sys
 import tarfile
+import threading
+from contextlib import ExitStack
+from http.server import ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -98,6 +101,23 @@ def idx():
         )
 
     return content
+
+
+@pytest.fixture
+def serve():
+    """Start a server on the loopback address that ends with the test."""
+
+    def start(handler):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        at_last.callback(server.server_close)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        at_last.callback(thread.join)
+        at_last.callback(server.shutdown)
+        return server
+
+    with ExitStack() as at_last:
+        yield start
 
 
 class Attack:

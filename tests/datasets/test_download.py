@@ -2,9 +2,8 @@
 
 import hashlib
 import multiprocessing
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import numpy as np
 import pytest
@@ -54,18 +53,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server():
+def server(serve):
     """A server with knobs."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = serve(Handler)
     server.content, server.status, server.knows_ranges = CONTENT, 200, True
     server.cuts, server.ranges, server.chunked = [], [], False
     server.url = f"http://127.0.0.1:{server.server_address[1]}/file.bin"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    return server
 
 
 def get(server, path, **kwargs):

@@ -3,8 +3,7 @@
 import gzip
 import hashlib
 import inspect
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from skrnd.datasets import (
 
 
 @pytest.fixture
-def web(tmp_path, monkeypatch):
+def web(tmp_path, monkeypatch, serve):
     """Publish files on the loopback address in the place of those of the web."""
 
     def publish(name, files):
@@ -50,13 +49,8 @@ def web(tmp_path, monkeypatch):
         def log_message(self, *args):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield publish
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    server = serve(Handler)
+    return publish
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
@@ -97,7 +98,7 @@ def load_image_folder(
         if kind in Image.OPEN and kind not in _NOT_READ
     }
     files: dict[str, list[Path]] = {}
-    for file in sorted(root.rglob("*")):
+    for file in sorted(_files_below(root)):
         inside = file.relative_to(root).parts
         if any(part.startswith(".") for part in inside) or file.suffix.lower() not in endings:
             continue
@@ -120,6 +121,17 @@ def load_image_folder(
     return bunch(X, y, target_names, return_X_y, filenames=filenames)
 
 
+def _files_below(root: Path) -> Iterator[Path]:
+    """All files in a folder and in those below it, or linked to from there."""
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        # A link to a folder around it would have no end.
+        here = Path(folder).resolve()
+        subfolders[:] = [
+            one for one in subfolders if not here.is_relative_to((here / one).resolve())
+        ]
+        yield from (Path(folder, name) for name in names)
+
+
 @validate_params(
     {
         "pictures": ["array-like"],
@@ -135,7 +147,8 @@ def load_images(
     """Load pictures, resized to one size.
 
     They are turned upright as their camera says, laid on white where they are
-    transparent, and resized without regard to their proportions. It needs Pillow,
+    transparent, and resized without regard to their proportions. Of an animation or a
+    document of several pages, the first is taken. It needs Pillow,
     ``pip install "skrnd[images]"``.
 
     Parameters

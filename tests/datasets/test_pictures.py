@@ -50,6 +50,17 @@ def test_other_files_are_passed_over(tmp_path, rng):
     assert len(load_image_folder(tmp_path, size=(8, 8)).data) == 1
 
 
+def test_linked_folders_are_followed(tmp_path, rng):
+    pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
+    save(tmp_path / "photos" / "good" / "a.png", pixels)
+    save(tmp_path / "elsewhere" / "b.png", pixels)
+    (tmp_path / "photos" / "bad").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos" / "good" / "round").symlink_to(tmp_path / "photos")
+    bunch = load_image_folder(tmp_path / "photos", size=(8, 8))
+    assert bunch.target_names == ["bad", "good"]
+    np.testing.assert_array_equal(bunch.target, [0, 1])
+
+
 def test_one_label_for_two_folders_is_refused(tmp_path, rng):
     pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
     save(tmp_path / "photos" / "a.png", pixels)

@@ -112,6 +112,8 @@ def validate_rows(
     """
     X = rows_of(X)
     if not hasattr(X, "shape"):
+        if isinstance(getattr(X, "mode", None), str):
+            raise ValueError(f"X is a single picture, {X!r}; pass a list of pictures, [X].")
         X = array_of(X)
     _refuse_masked(X, "X")
     if getattr(X, "ndim", 2) < 2 and not (isinstance(X, torch.Tensor) or is_unread(X)):
@@ -194,7 +196,9 @@ def array_of(X: Any) -> np.ndarray:
             f"X is a {type(X).__name__}, not an array; pass what it holds under one of its keys, "
             f"{', '.join(map(repr, X))}."
         )
-    for row in X if isinstance(X, list | tuple) else [X]:
+    if isinstance(X, list | tuple):
+        X = [as_numpy(row) for row in X]
+    for row in X if isinstance(X, list) else [X]:
         _refuse_masked(row, "A row of X")
         mode = getattr(row, "mode", None)
         if isinstance(mode, str) and mode in _PIL_MODES_OF_NO_BRIGHTNESS:

@@ -236,10 +236,21 @@ def test_rows_that_are_not_finite_are_named(estimator):
 @pytest.mark.parametrize("mode", ["1", "P"])
 def test_pil_images_of_no_brightness_are_refused(estimator, mode):
     image = pytest.importorskip("PIL.Image").new("RGB", (8, 8))
-    for X in ([image, image.convert(mode)], image.convert(mode)):
-        with pytest.raises(ValueError, match=rf"PIL images of mode {mode},.*convert\('RGB'\)"):
-            validate_rows(estimator, X, reset=True)
+    with pytest.raises(ValueError, match=rf"PIL images of mode {mode},.*convert\('RGB'\)"):
+        validate_rows(estimator, [image, image.convert(mode)], reset=True)
     assert validate_rows(estimator, [image.convert("L")] * 2, reset=True)[0].shape == (2, 8, 8)
+
+
+def test_a_picture_is_no_stack_of_its_rows(estimator):
+    picture = pytest.importorskip("PIL.Image").new("RGB", (8, 8))
+    with pytest.raises(ValueError, match=r"X is a single picture.* pass a list"):
+        validate_rows(estimator, picture, reset=True)
+
+
+def test_a_list_of_tensors_is_read_as_each_of_them_is(estimator):
+    tensors = [torch.ones(8, 8, requires_grad=True), torch.zeros(8, 8)]
+    X, _ = validate_rows(estimator, [one.bfloat16() for one in tensors], reset=True)
+    np.testing.assert_array_equal(X, [np.ones((8, 8)), np.zeros((8, 8))])
 
 
 def test_a_column_of_images_is_to_be_stacked(estimator):

@@ -424,7 +424,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         OSError
             If there is no room on the disk for copies beyond `working_memory`.
         TypeError
-            If X is sparse or holds what is no number, if `blur` or `geometry` is no
+            If X is sparse or holds objects that are no numbers, if `blur` or `geometry` is no
             transformer, or if `network` is a module or does not return one.
         """
         goes_on = self.warm_start and hasattr(self, "_pairs")
@@ -929,7 +929,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         ValueError
             If the rows have another shape than in `fit`, or are not finite.
         TypeError
-            If X is sparse or holds what is no number.
+            If X is sparse or holds objects that are no numbers.
         """
         now = self._snapshot()
         return in_namespace_of(X, now._scores(now._novelties_of(now._validated(X))))

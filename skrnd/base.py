@@ -133,7 +133,7 @@ class BaseImageTransformer(
             If X is not a stack of real, finite images in a layout that can be
             told, or if a parameter is out of range for them.
         TypeError
-            If X is sparse or holds what is no number.
+            If X is sparse or holds objects that are no numbers.
         """
         with unchanged_on_error(self):
             X, layout = self._validate(X, reset=True)
@@ -161,7 +161,7 @@ class BaseImageTransformer(
         ValueError
             If X is not a stack of real, finite images, or not of the shape seen in `fit`.
         TypeError
-            If X is sparse or holds what is no number.
+            If X is sparse or holds objects that are no numbers.
         """
         self._validate_params()
         X, layout = self._validate(X, reset=False)

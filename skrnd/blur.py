@@ -305,7 +305,7 @@ class SVDSoften(SpectrumTransformer):
 
     def _change(self, s: torch.Tensor, is_kept: torch.Tensor) -> torch.Tensor:
         first = s[..., :1]
-        shares = s / first.clamp_min(torch.finfo(s.dtype).tiny)
+        shares = s / torch.where(first > 0, first, 1)
         wanted = spectral_entropy(s * is_kept)[..., None]
         low, high = torch.ones_like(first), torch.full_like(first, _MAX_POWER)
         # The entropy falls as the power grows: halve the range of powers, to 1e-8.

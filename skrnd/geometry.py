@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
+from ._backend import widest_float
 from ._validation import LAYOUT_CONSTRAINTS
 from .base import BaseImageTransformer
 
@@ -329,7 +330,8 @@ class Contrast(BaseImageTransformer):
         self.factor = factor
 
     def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
-        mean = images.mean((-2, -1), keepdim=True)
+        # The sum of many large values has no room in single precision.
+        mean = images.mean((-2, -1), keepdim=True, dtype=widest_float(images.device)).to(images)
         return mean + self.factor * (images - mean)
 
 
@@ -367,7 +369,7 @@ class Invert(BaseImageTransformer):
     """
 
     def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
-        return images.amin((-2, -1), keepdim=True) + images.amax((-2, -1), keepdim=True) - images
+        return images.amin((-2, -1), keepdim=True) + (images.amax((-2, -1), keepdim=True) - images)
 
 
 def _warp(images: torch.Tensor, source: tuple[tuple[float, float], ...]) -> torch.Tensor:

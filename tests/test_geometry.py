@@ -100,6 +100,13 @@ def test_contrast(X, factor):
     np.testing.assert_allclose(new.mean((1, 2)), mean[:, 0, 0], atol=1e-9)
 
 
+def test_large_values_have_room():
+    X = np.linspace(2e38, 3e38, 64, dtype=np.float32).reshape(1, 8, 8)
+    mean = X.mean(dtype=np.float64)
+    np.testing.assert_allclose(Contrast().fit_transform(X), (X + mean) / 2, rtol=1e-6)
+    np.testing.assert_allclose(Invert().fit_transform(X), X[:, ::-1, ::-1], rtol=1e-6)
+
+
 @given(images)
 def test_invert_keeps_the_range_and_undoes_itself(X):
     inverted = Invert().fit_transform(X)

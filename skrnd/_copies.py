@@ -142,10 +142,8 @@ def make_blurs(
     shown = _read_only(images)
     for transformer in blurs:
         if isinstance(transformer, BaseImageTransformer):
-            # One of a user's may do without them.
-            known = transformer.get_params(deep=False)
-            layout = {"image_shape": None, "channel_axis": 1}.items()
-            transformer.set_params(**{name: value for name, value in layout if name in known})
+            # Not by set_params: to one of a user's they may be no parameters.
+            transformer.image_shape, transformer.channel_axis = None, 1
         if hasattr(transformer, "set_output"):
             transformer.set_output(transform="default")
         transformer.fit(shown)

@@ -266,6 +266,10 @@ def test_a_transformer_may_do_without_layouts(images):
     (blur,), _, _ = make_blurs("auto", Halved(), None, images, images)
     np.testing.assert_allclose(copy_of(blur, images), images / 2)
     np.testing.assert_allclose(Halved().fit_transform(images), images / 2)
+    # Whose channels could not be told from the images alone.
+    many = images.repeat(2, axis=1)
+    (blur,), _, _ = make_blurs("auto", Halved(), None, many, many)
+    np.testing.assert_allclose(copy_of(blur, many), many / 2)
 
 
 class FitsInPlace(TransformerMixin, BaseEstimator):

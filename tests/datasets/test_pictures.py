@@ -170,6 +170,15 @@ def test_pictures_come_from_anywhere(tmp_path, rng):
         load_images(bad, size=(8, 6))
 
 
+def test_damage_that_only_the_decoder_finds(tmp_path):
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "DDS")
+    # An unknown layout of the pixels: Pillow raises a NotImplementedError.
+    damaged = content.getvalue()[:80] + bytes(4) + content.getvalue()[84:]
+    with pytest.raises(ValueError, match="1 of 1 pictures cannot be read: number 0"):
+        load_images([io.BytesIO(damaged)], size=(8, 8))
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
 def test_more_than_8_bits_are_refused(tmp_path, dtype):
     save(tmp_path / "a.tiff", np.full((8, 8), 1000, dtype=dtype))

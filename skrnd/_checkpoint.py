@@ -92,11 +92,11 @@ class Checkpoint:
     def begin(self, random_state: np.random.RandomState) -> None:
         """Let a generator begin as the interrupted fit's did, and remember how it begins."""
         if self.state is not None:
-            name, key, *rest = self.state["random_state"]
-            random_state.set_state((name, key.numpy().astype(np.uint32), *rest))
+            random_state.set_state(self.state["random_state"])
         beginning: Any = random_state.get_state()
         name, key, *rest = beginning
-        self._beginning = (name, torch.from_numpy(key.astype(np.int64)), *rest)
+        # torch would refuse an array of numpy in a file.
+        self._beginning = (name, key.tolist(), *rest)
 
     def resume(self, trainings: Sequence[Training]) -> Curves:
         """Bring trainings to where those of the interrupted fit were; returns the curves so far."""

@@ -329,21 +329,17 @@ def _first(item: Any) -> Any:
 def rows_of(X: Any) -> Any:
     """The rows of a Dataset, read as they are sliced, all those of a DataLoader, or else X."""
     if isinstance(X, DataLoader):
+        # X.sampler says nothing of a batch sampler that a user gave.
         batches = X.batch_sampler
-        if batches is None:
-            in_order = isinstance(X.sampler, SequentialSampler)
-        else:
-            # X.sampler says nothing of a batch sampler that a user gave.
-            in_order = (
-                type(batches) is BatchSampler
-                and isinstance(batches.sampler, SequentialSampler)
-                and not batches.drop_last
-            )
-        if not in_order:
+        if not (
+            type(batches) is BatchSampler
+            and isinstance(batches.sampler, SequentialSampler)
+            and not batches.drop_last
+        ):
             raise ValueError(
                 "X is a DataLoader that does not keep all rows in their order, so that nothing "
-                "tells whose a score is; pass one with shuffle=False, drop_last=False and no "
-                "sampler, or its dataset."
+                "tells whose a score is; pass one with a batch_size, shuffle=False, "
+                "drop_last=False and no sampler, or its dataset."
             )
         # It draws a seed for its workers, from torch's global generator unless it has its own.
         with global_generators_kept(torch.device("cpu")):
@@ -362,6 +358,11 @@ def _all_rows(loader: Any) -> torch.Tensor:
             rows = part.new_empty((len(loader.dataset), *part.shape[1:]))
         rows[n_read : n_read + len(part)] = part
         n_read += len(part)
+    if n_read != len(loader.dataset):
+        raise ValueError(
+            f"X is a DataLoader that gives {n_read} of the {len(loader.dataset)} rows of its "
+            "dataset; its collate_fn must keep all of them."
+        )
     return rows
 
 

@@ -419,6 +419,18 @@ class Stream(torch.utils.data.IterableDataset):
             ValueError,
             "does not keep all rows in their order",
         ),
+        (
+            torch.utils.data.DataLoader(NINE, batch_size=None),
+            ValueError,
+            "pass one with a batch_size",
+        ),
+        (
+            torch.utils.data.DataLoader(
+                NINE, batch_size=3, collate_fn=lambda rows: torch.stack([rows[0][0]])
+            ),
+            ValueError,
+            "gives 3 of the 9 rows",
+        ),
     ],
 )
 def test_what_has_no_order_is_refused(X, error, match):

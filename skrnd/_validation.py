@@ -472,12 +472,10 @@ def inlier_rows(y: Any, n_samples: int) -> np.ndarray:
             "Found input variables with inconsistent numbers of samples: X has "
             f"{n_samples} rows, y has shape {y.shape}."
         )
-    labels = y.reshape(n_samples, -1)
-    if labels.shape[1] != 1:
+    # Of several columns, or of words, none is the label -1.
+    if y.size != n_samples or y.dtype.kind not in "biufO":
         return np.ones(n_samples, dtype=bool)
-    labels = labels[:, 0]
-    is_number = labels.dtype.kind in "biufO"
-    inlier = (labels != -1).astype(bool) if is_number else np.ones(n_samples, dtype=bool)
+    inlier = (y.ravel() != -1).astype(bool)
     if n_samples and not inlier.any():
         raise ValueError("y labels every row -1 (novel); there is no normal row to learn from.")
     return inlier

@@ -324,6 +324,10 @@ def test_y_of_another_length_is_refused(y):
         inlier_rows(y, 4)
 
 
+def test_no_rows_have_no_labels():
+    assert inlier_rows([], 0).shape == (0,)
+
+
 def test_y_without_a_normal_row_is_refused():
     with pytest.raises(ValueError, match="no normal row"):
         inlier_rows([-1, -1], 2)

@@ -49,8 +49,7 @@ _VALUES: dict[str, Any] = {
     "_groups": list,
     "_architecture": str,
 }
-_ARRAYS = ("mean_", "scale_", "_units")
-_OPTIONAL_ARRAYS = ("calibration_scores_",)
+_ARRAYS = ("mean_", "scale_", "_units", "calibration_scores_")
 # Of a transformer.
 _FITTED = ("n_features_in_", "sample_shape_")
 
@@ -112,9 +111,8 @@ def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
         )
     check_is_fitted(detector)
     arrays = {name: getattr(detector, name) for name in _ARRAYS}
-    for name in _OPTIONAL_ARRAYS:
-        if getattr(detector, name) is not None:
-            arrays[name] = getattr(detector, name)
+    if detector.calibration_scores_ is None:
+        del arrays["calibration_scores_"]
     for number, pair in enumerate(detector._pairs):
         for name, value in pair.state_dict().items():
             arrays[f"pairs.{number}.{name}"] = value.cpu().numpy()
@@ -220,9 +218,8 @@ def _rebuilt(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SVDRND
         raise ValueError("the parameters are not those of a detector")
     detector._validate_params()
     fitted: dict[str, Any] = {name: _decoded(header["values"].get(name)) for name in _VALUES}
-    fitted |= {name: np.array(arrays[name]) for name in _ARRAYS}
-    for name in _OPTIONAL_ARRAYS:
-        fitted[name] = np.array(arrays[name]) if name in arrays else None
+    fitted |= {name: np.array(arrays[name]) for name in _ARRAYS if name in arrays}
+    fitted.setdefault("calibration_scores_", None)
     for name, types in _VALUES.items():
         if not isinstance(fitted[name], types):
             raise TypeError(f"{name} is a {type(fitted[name]).__name__}")

@@ -132,7 +132,7 @@ def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
         "layout": None if layout is None else dataclasses.asdict(layout),
         "feature_names_in_": getattr(detector, "feature_names_in_", np.array([])).tolist(),
     }
-    text = json.dumps(header, allow_nan=False, sort_keys=True)
+    text = json.dumps(header, sort_keys=True)
     metadata = {"skrnd": text, "sha256": _digest(text, arrays)}
     write_whole(Path(path), safetensors.numpy.save(arrays, metadata=metadata))
 
@@ -265,9 +265,12 @@ def _check_values(fitted: dict[str, Any]) -> None:
         raise ValueError(f"{n_features!r} features in rows of {sample_shape}")
     if len(names) not in (0, n_features) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{len(names)} names of {n_features} features")
-    numbers = [fitted["offset_"], *fitted["loss_curve_"], *(fitted["validation_loss_curve_"] or [])]
-    if not all(isinstance(number, float) and math.isfinite(number) for number in numbers):
-        raise ValueError("the threshold and the curves must be finite numbers")
+    if not math.isfinite(fitted["offset_"]):
+        raise ValueError("the threshold must be finite")
+    # A curve is NaN where nobody looked, see `validation_loss_curve_`.
+    curves = [*fitted["loss_curve_"], *(fitted["validation_loss_curve_"] or [])]
+    if not all(isinstance(number, float) for number in curves):
+        raise ValueError("the curves must be numbers")
     if fitted["_architecture"] not in ("auto", "resnet34"):
         raise ValueError(f"unknown network {fitted['_architecture']!r}")
 

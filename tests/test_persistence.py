@@ -95,6 +95,17 @@ def test_the_file_is_hardly_larger_than_the_weights(tmp_path, rng):
     assert (tmp_path / "detector").stat().st_size < 1.05 * n_bytes
 
 
+def test_epochs_without_rows_held_out_are_kept(tmp_path, rng):
+    """Those of a fit before `early_stopping`, whose error is NaN."""
+    X = rng.normal(size=(100, 4))
+    detector = SVDRNDDetector(**QUICK).fit(X)
+    detector.set_params(early_stopping=True, warm_start=True).fit(X)
+    save(detector, tmp_path / "detector")
+    loaded = load(tmp_path / "detector")
+    assert math.isnan(loaded.validation_loss_curve_[0])
+    assert loaded.validation_loss_curve_[1] == detector.validation_loss_curve_[1]
+
+
 def test_names_of_features_are_kept(tmp_path, rng):
     X = pd.DataFrame(rng.normal(size=(50, 3)), columns=["a", "b", "c"])
     save(SVDRNDDetector(n_estimators=1, **QUICK).fit(X), tmp_path / "detector")

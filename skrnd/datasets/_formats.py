@@ -60,8 +60,13 @@ def load_svhn(path: Any, *, return_X_y: bool = False) -> Any:
         except Exception as error:
             raise ValueError(f"{path} is not a .mat file that can be read: {error}") from error
     X, y = content.get("X"), content.get("y")
-    is_there = X is not None and y is not None and X.ndim == 4
-    if not is_there or X.dtype != np.uint8 or X.shape[2:] != (3, y.size):
+    if not (
+        isinstance(X, np.ndarray)
+        and isinstance(y, np.ndarray)
+        and X.dtype == np.uint8
+        and y.dtype.kind in "iuf"
+        and X.shape[2:] == (3, y.size)
+    ):
         raise ValueError(
             f"{path} must hold X of shape (height, width, 3, n), uint8, and n labels y."
         )

@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 
 from skrnd.datasets import load_idx, load_npz, load_svhn
 
@@ -27,6 +28,8 @@ def test_svhn(tmp_path, rng, write_svhn):
         {"X": np.zeros((32, 32, 3, 5), dtype=np.uint8), "y": np.ones(4)},
         {"X": np.zeros((32, 32, 3, 5)), "y": np.ones(5)},
         {"X": np.zeros((32, 32), dtype=np.uint8), "y": np.ones(5)},
+        {"X": np.zeros((32, 32, 3, 5), dtype=np.uint8), "y": scipy.sparse.csc_matrix(np.ones(5))},
+        {"X": np.zeros((32, 32, 3, 1), dtype=np.uint8), "y": {"digit": 5}},
     ],
 )
 def test_other_mat_files_are_refused(tmp_path, content):

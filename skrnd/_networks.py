@@ -554,10 +554,8 @@ def _check_supplied(
                 f"does not), and cannot be copied after training: {error}"
             ) from error
         for output in outputs:
-            made = (
-                tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-            )
             is_tensor = isinstance(output, torch.Tensor)
+            made = tuple(output.shape) if is_tensor else type(output).__name__
             if not is_tensor or output.ndim != 2 or len(output) != 2 or output.shape[1] == 0:
                 raise ValueError(
                     "The module that network returns must map (n, ...) to (n, n_outputs); it made "

@@ -432,8 +432,7 @@ def _targets_of_copies(
         said = storage.empty((n_rows, n_outputs))
         weights = {name: w.cpu().numpy() for name, w in networks.weights_of(i).items()}
         for rows, part in zip(copy.split(block_rows), said.split(block_rows), strict=True):
-            kept = answers(networks, i, rows.numpy(), str(device), weights)
-            part.numpy()[:] = kept
+            part.numpy()[:] = answers(networks, i, rows.numpy(), str(device), weights)
         if is_new:
             standardised.learn(i, said, ranks)
         standardised.standardise_(i, said)
@@ -472,22 +471,20 @@ def load_pair(
     n_targets, n_outputs = weights["targets.mean"].shape
     # Copied, since joblib maps arrays read-only and torch has no such tensors.
     state = {name: torch.from_numpy(np.array(w)) for name, w in weights.items()}
-    if not callable(network):
-        known = True
-        predictor, targets = outline_networks(network, input_shape, n_targets, n_members)
-    else:
-        known = False
+    if callable(network):
         generator = torch.Generator(device="cpu")
         predictor, targets = build_networks(
             network, input_shape, n_targets=n_targets, n_members=n_members, generator=generator
         )
+    else:
+        predictor, targets = outline_networks(network, input_shape, n_targets, n_members)
     for part in (predictor, targets):
         fold_norms(part.eval())
     standardised = StandardisedTargets(targets, n_targets, n_outputs)
     pair = DistilledPair(predictor, standardised, n_targets if all_judge else 1)
     # No memory but that of the arrays is taken, whatever the shapes of a broken file say.
-    pair.load_state_dict(state, assign=known)
-    if known:
+    pair.load_state_dict(state, assign=not callable(network))
+    if not callable(network):
         # torch's annotations of Module.to leave memory_format out.
         pair.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return pair.eval()

@@ -51,7 +51,7 @@ class ImageLayout:
 
     def from_nchw(self, images: Any) -> Any:
         """Undo `to_nchw`."""
-        if len(self.image_shape) == 3 and self.channels_last:
+        if self.channels_last:
             images = images.swapaxes(1, 2).swapaxes(2, 3)
         return images.reshape((len(images), *self.sample_shape))
 

@@ -166,7 +166,7 @@ class BaseImageTransformer(
         self._validate_params()
         X, layout = self._validate(X, reset=False)
         # Doubles, and about eight of them per value while an SVD is at work.
-        row_bytes = 64 * max(1, math.prod(X.shape[1:]))
+        row_bytes = 64 * math.prod(X.shape[1:])
         block_rows = max(1, working_bytes(1) // row_bytes)
         if len(X) <= block_rows:
             return self._transform_block(X, layout)

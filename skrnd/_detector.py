@@ -499,29 +499,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 "y leaves n_samples = 1 normal row; at least 2 are needed, one to train on "
                 "and one to set the threshold."
             )
-        # Not check_random_state(None), which draws from numpy's global generator.
-        random_state = (
-            np.random.RandomState()
-            if self.random_state is None
-            else check_random_state(self.random_state)
-        )
         ranks = Ranks()
         if ranks.size > 1:
-            some = np.unique(np.linspace(0, X.shape[0] - 1, 8).astype(int))
-            ranks.agree(
-                identity_of(
-                    {**self.get_params(deep=False), "max_epochs": max_epochs},
-                    X=[tuple(X.shape), joblib.hash(np.asarray(take_rows(X, some)))],
-                    y=joblib.hash(normal),
-                    checkpoint=self.checkpoint is None,
-                    goes_on=goes_on,
-                )
-            )
+            self._agree(X, normal, ranks, goes_on=goes_on, max_epochs=max_epochs)
         checkpoint = Checkpoint(self.checkpoint, ranks)
-        checkpoint.begin(random_state)
-        if ranks.size > 1:
-            (seed, *_) = ranks.gather(random_state.randint(np.iinfo(np.int32).max))
-            random_state = np.random.RandomState(seed)
+        random_state = self._begin(checkpoint, ranks)
         generator = torch.Generator(device="cpu")
         generator.manual_seed(int(random_state.randint(np.iinfo(np.int32).max)))
         device = resolve_device(self.device)
@@ -608,6 +590,41 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         # At once: other threads may be scoring.
         public.__dict__ = vars(self).copy()
         context.call_on_fit_task_end(**told, reconstruction_attributes=partial(dict, vars(self)))
+
+    def _agree(
+        self,
+        X: Any,
+        normal: np.ndarray,
+        ranks: Ranks,
+        *,
+        goes_on: bool,
+        max_epochs: str | int,
+    ) -> None:
+        """Refuse to begin unless all processes fit the same, by a few rows of X."""
+        some = np.unique(np.linspace(0, X.shape[0] - 1, 8).astype(int))
+        ranks.agree(
+            identity_of(
+                {**self.get_params(deep=False), "max_epochs": max_epochs},
+                X=[tuple(X.shape), joblib.hash(np.asarray(take_rows(X, some)))],
+                y=joblib.hash(normal),
+                checkpoint=self.checkpoint is None,
+                goes_on=goes_on,
+            )
+        )
+
+    def _begin(self, checkpoint: Checkpoint, ranks: Ranks) -> np.random.RandomState:
+        """What all draws come from: as in a fit that was interrupted, the same in all processes."""
+        # Not check_random_state(None), which draws from numpy's global generator.
+        random_state = (
+            np.random.RandomState()
+            if self.random_state is None
+            else check_random_state(self.random_state)
+        )
+        checkpoint.begin(random_state)
+        if ranks.size == 1:
+            return random_state
+        (seed, *_) = ranks.gather(random_state.randint(np.iinfo(np.int32).max))
+        return np.random.RandomState(seed)
 
     def _train(
         self,

@@ -204,7 +204,8 @@ def provenance(records, command):
 def spread(values, digits=3):
     """Mean and, of several, their standard deviation."""
     text = f"{np.mean(values):.{digits}f}"
-    return text if len(values) < 2 else f"{text} ± {np.std(values, ddof=1):.{digits}f}"
+    # No-break spaces, or narrow columns of a page would break figures into three lines.
+    return text if len(values) < 2 else f"{text}\u00a0±\u00a0{np.std(values, ddof=1):.{digits}f}"
 
 
 def tnr_and_auroc(results, column):

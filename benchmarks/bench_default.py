@@ -81,6 +81,12 @@ def tnr_of(records, column):
     return [record["result"]["columns"][column]["tnr_at_tpr"] for record in records]
 
 
+def called(run):
+    blur, n_train, times = run
+    epochs = "" if times == 1 else f", {times} of the epochs"
+    return f"{COPIES[blur]}, {n_train:,} images{epochs}"
+
+
 def missed_bars(results):
     """What falls short, in words."""
     missed = []
@@ -90,17 +96,17 @@ def missed_bars(results):
         for column, bar in zip(COLUMNS, least, strict=True):
             mean = np.mean(tnr_of(results[run], column))
             if mean < bar:
-                missed.append(f"{run}: {column} {mean:.3f} < {bar}")
+                missed.append(f"{called(run)}: {SET_NAMES[column]} {mean:.4f} < {bar}")
         slowest = max(record["result"]["fit_seconds"] for record in results[run])
         if slowest > seconds:
-            missed.append(f"{run}: fit {slowest:.0f} s > {seconds} s")
+            missed.append(f"{called(run)}: fit {slowest:.0f} s > {seconds} s")
         deviation = np.std(tnr_of(results[run], "svhn"), ddof=1)
         if deviation > MOST_SPREAD:
-            missed.append(f"{run}: SVHN over seeds {deviation:.3f} > {MOST_SPREAD}")
+            missed.append(f"{called(run)}: SVHN over seeds {deviation:.4f} > {MOST_SPREAD}")
     for run, records in results.items():
         mean = np.mean(tnr_of(records, "svhn"))
         if run[0] is not None and mean < LEAST_SVHN:
-            missed.append(f"{run}: svhn {mean:.3f} < {LEAST_SVHN}")
+            missed.append(f"{called(run)}: SVHN {mean:.4f} < {LEAST_SVHN}")
     return missed
 
 

@@ -41,10 +41,10 @@ def layout_of(
 ) -> tuple[tuple[int, ...] | None, str | int]:
     """`image_shape` and `channel_axis` as given or, if they are not, as a detector has them.
 
-    A detector, or a Pipeline that ends in one and has nothing in front of it that may lay
-    images out in another way; the shape matters to flat rows alone.
+    A detector, a Pipeline that ends in one and has nothing in front of it that may lay
+    images out in another way, or a search for either; the shape matters to flat rows alone.
     """
-    last = estimator
+    last = estimator = getattr(estimator, "best_estimator_", estimator)
     if isinstance(estimator, Pipeline):
         (*first, (_, last)) = estimator.steps
         if not all(_keeps_layout(step) for _, step in first):
@@ -356,6 +356,11 @@ def _all_rows(loader: Any) -> torch.Tensor:
         part = torch.as_tensor(_first(batch))
         if n_read == 0:
             rows = part.new_empty((len(loader.dataset), *part.shape[1:]))
+        elif part.dtype != rows.dtype:
+            raise ValueError(
+                f"X is a DataLoader of unlike batches, {rows.dtype} and from row {n_read} on "
+                f"{part.dtype}."
+            )
         rows[n_read : n_read + len(part)] = part
         n_read += len(part)
     if n_read != len(loader.dataset):
@@ -491,7 +496,8 @@ def doubt_labels(y: Any) -> None:
     one, other = distinct
     warnings.warn(
         f"y has the labels {one!r} and {other!r}, and all rows are taken for normal: outliers "
-        f"are labelled -1. If {other!r} means an outlier, pass np.where(y == {other!r}, -1, 1).",
+        f"are labelled -1. If {other!r} means an outlier, pass np.where(y == {other!r}, -1, 1); "
+        f"if {one!r} does, np.where(y == {one!r}, -1, 1).",
         UserWarning,
         stacklevel=6,
     )

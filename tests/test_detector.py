@@ -431,6 +431,13 @@ class Stream(torch.utils.data.IterableDataset):
             ValueError,
             "gives 3 of the 9 rows",
         ),
+        (
+            torch.utils.data.DataLoader(
+                [np.zeros((8, 8), dtype=np.uint8)] * 4 + [np.zeros((8, 8))] * 4, batch_size=4
+            ),
+            ValueError,
+            r"unlike batches, torch\.uint8 and from row 4 on torch\.float64",
+        ),
     ],
 )
 def test_what_has_no_order_is_refused(X, error, match):

@@ -35,7 +35,7 @@ _KINDS: dict[str, dict[str, str]] = {
         "y": "true negative rate",
         "figure_of_merit": "TNR at 95 % TPR",
         "drawstyle": "steps-pre",
-        "legend": "lower left",
+        "legend": "best",
     },
 }
 _CONSTRAINTS = {
@@ -268,5 +268,6 @@ class DetectionCurveDisplay(Display):
             ylim=(-0.01, 1.01),
             aspect="equal",
         )
-        self.ax_.legend(loc=kind["legend"])
+        if style["label"] is not None:
+            self.ax_.legend(loc=kind["legend"])
         return self

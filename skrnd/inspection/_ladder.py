@@ -76,7 +76,8 @@ class BlurLadderDisplay(Display):
         ----------
         blur : transformer
             One of :mod:`skrnd.blur`, or of your own; it is not changed. Its `image_shape` and
-            `channel_axis` say how the image is laid out. It is given the image as it is,
+            `channel_axis` say how the image is laid out: those of `blurs_` take the channels
+            first, whatever their detector takes. It is given the image as it is,
             and by a detector images of which every channel is standardised: that matters
             to a blur of your own that is not linear.
         image : array-like or tensor of shape (H, W), (C, H, W), (H, W, C) or (n_features,)
@@ -117,7 +118,7 @@ class BlurLadderDisplay(Display):
                 f"blur must have a parameter {' or '.join(wanted)}; got {blur!r}. Name its "
                 "strength by parameter."
             )
-        images = checked(array(image)[None])
+        images = checked(np.asarray(array(image))[None])
         layout = image_layout(
             images.shape[1:], params.get("image_shape"), params.get("channel_axis", "auto")
         )

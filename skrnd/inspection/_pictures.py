@@ -52,7 +52,10 @@ def pictures_of(
     """Images of any layout as matplotlib draws them: (n, H, W, 3), from 0 to 1."""
     n_channels = layout.chw[0]
     if n_channels > 4:
-        raise ValueError(f"Images of {n_channels} channels cannot be drawn; one to four can.")
+        raise ValueError(
+            f"Images of {n_channels} channels cannot be drawn, only those of one to four; "
+            "channel_axis says which of their axes holds the channels."
+        )
     channels = layout.to_nchw(images)[:, [0, 1, 2] if n_channels > 2 else [0, 0, 0]]
     black, white = black_and_white
     brightness = channels.transpose(0, 2, 3, 1).astype(np.float64)

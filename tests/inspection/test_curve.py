@@ -90,6 +90,11 @@ def test_curves_refuse(y_true, y_score, options, message):
     assert plt.get_fignums() == []
 
 
+def test_a_curve_without_a_label_has_no_legend():
+    display = DetectionCurveDisplay.from_predictions([1, -1], [1, 0], label=None)
+    assert display.ax_.get_legend() is None
+
+
 def test_short_names_of_matplotlibs(rng):
     display = DetectionCurveDisplay.from_predictions([1, -1], [1, 0], ds="default", c="k", lw=3)
     line = display.line_

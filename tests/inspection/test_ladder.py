@@ -1,6 +1,7 @@
 """Blurred images against numpy's and scipy's."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.ndimage
 import torch
@@ -81,9 +82,10 @@ def test_ladder_of_a_detector_is_refused(detector, rng):
         (lambda image: image.ravel(), {"image_shape": (12, 10, 3)}),
         (lambda image: torch.from_numpy(image), {"channel_axis": -1}),
         (lambda image: image.tolist(), {}),
+        (lambda image: pd.Series(image.ravel()).rename("a row"), {"image_shape": (12, 10, 3)}),
         (lambda image: image / 255, {}),
     ],
-    ids=["last", "first", "flat", "tensor", "list", "float"],
+    ids=["last", "first", "flat", "tensor", "list", "row of a frame", "float"],
 )
 def test_ladder_in_every_layout(shown, layout, rng):
     image = rng.integers(0, 256, size=(12, 10, 3)).astype(np.uint8)

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.model_selection import GridSearchCV
 from torch.utils.data import DataLoader, TensorDataset
 
 from skrnd import SVDRNDDetector
@@ -91,6 +92,15 @@ def test_floats_of_16_bits_are_drawn(rng):
     display = ContactSheetDisplay.from_predictions(X, ["0.5", "1.5"])
     expected = (X.astype(float) - X.min()) / np.ptp(X.astype(float))
     np.testing.assert_allclose(display.pictures[1, ::-1, ..., 0], expected, atol=1e-12)
+
+
+def test_sheet_of_a_search_and_flat_rows(rng):
+    X = rng.integers(0, 256, size=(40, 8, 8)).astype(np.uint8)
+    detector = SVDRNDDetector(k=4, blur="svd", image_shape=(8, 8), **QUICK)
+    search = GridSearchCV(detector, {"k": [4]}, scoring=lambda *given: 0.0, cv=2)
+    search.fit(X.reshape(40, -1))
+    display = ContactSheetDisplay.from_estimator(search, X.reshape(40, -1), n_images=1)
+    np.testing.assert_allclose(display.pictures[0, 0, :, :, 0], X[display.rows[0, 0]] / 255)
 
 
 def test_a_constant_picture_is_drawn():

@@ -18,7 +18,6 @@ import torch
 from joblib import Memory
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import (
@@ -48,6 +47,7 @@ from ._distributed import Ranks
 from ._documentation import DocumentationLinkMixin
 from ._logging import logger, verbosity
 from ._networks import NetworkFactory, Targets, build_networks, check_network, check_room
+from ._split import row_keys, train_and_held_out
 from ._storage import Storage, working_bytes
 from ._strength import sample_size
 from ._threshold import (
@@ -436,8 +436,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
         One pass over the new images and their copies, at a tenth of `learning_rate`;
         all else is as with `warm_start`. What is not shown again is forgotten bit by
-        bit. The threshold is set anew, by the rows of X that are held out: with few of
-        them, call :meth:`calibrate` afterwards. Before `fit`, the same as `fit`.
+        bit. The threshold is set anew, by the rows of X that are held out, which are
+        none of those that were trained on before: with few of them, call
+        :meth:`calibrate` afterwards. Before `fit`, the same as `fit`.
 
         Parameters
         ----------
@@ -512,7 +513,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         plain = layout is None and self.precision == "auto"
         precision = resolve_precision("float32" if plain else self.precision, device)
 
-        train, held_out, sample = self._split(normal, random_state, ranks)
+        was_trained_on = np.zeros(len(normal), dtype=bool)
+        if goes_on:
+            was_trained_on = self._were_trained_on(X, normal, ranks)
+        train, held_out, sample = self._split(normal, was_trained_on, random_state, ranks)
         n_train = len(train) * ranks.size
         if not goes_on:
             self._layout = layout
@@ -529,7 +533,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             available=available,
         )
         if goes_on:
-            self._doubt_scale(X, train[: self._block_rows()])
+            self._doubt_scale(X, train, 0.1, 10, "what is learned from it is")
         else:
             self._learn_scale(X, train, ranks)
         max_epochs = self._resolve_max_epochs(max_epochs, n_train)
@@ -537,6 +541,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         memory = check_memory(self.memory)
         # X is read before the training alone: what becomes of it meanwhile changes nothing.
         originals = self._stored(X, train, storage)
+        keys = np.concatenate(ranks.gather(_keys_of(originals.split(self._block_rows()))))
+        earlier = self._trained if goes_on else np.empty(0, np.uint64)
+        self._trained: np.ndarray = np.union1d(earlier, keys)
         is_same = np.array_equal(train, held_out)
         held = originals if is_same else self._stored(X, held_out, storage)
         if self.checkpoint is not None:
@@ -742,7 +749,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         )
 
     def _split(
-        self, normal: np.ndarray, random_state: np.random.RandomState, ranks: Ranks
+        self,
+        normal: np.ndarray,
+        was_trained_on: np.ndarray,
+        random_state: np.random.RandomState,
+        ranks: Ranks,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows to train on and rows to set the threshold, of this process, and those for `k`.
 
@@ -750,13 +761,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         """
         train = held_out = normal
         if self.contamination == "auto":
-            if math.ceil(self.validation_fraction * len(normal)) == len(normal):
-                raise ValueError(
-                    f"validation_fraction={self.validation_fraction} of {len(normal)} normal rows "
-                    "leaves none to train on; pass more rows or a smaller fraction."
-                )
-            train, held_out = train_test_split(
-                normal, test_size=float(self.validation_fraction), random_state=random_state
+            train, held_out = train_and_held_out(
+                normal, self.validation_fraction, random_state, was_trained_on
             )
         if min(len(train), len(held_out)) < ranks.size:
             raise ValueError(
@@ -765,7 +771,15 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             )
         sample = random_state.permutation(held_out)
         own = np.sort(held_out)[ranks.own :: ranks.size]
-        return ranks.share(np.sort(train)), own, sample
+        return ranks.share(train), own, sample
+
+    def _were_trained_on(self, X: np.ndarray, rows: np.ndarray, ranks: Ranks) -> np.ndarray:
+        """Which of the rows an earlier fit has trained on."""
+        keys = np.empty(len(rows), dtype=np.uint64)
+        own = (inputs for _, inputs in self._inputs(X, rows[ranks.own :: ranks.size]))
+        for rank, part in enumerate(ranks.gather(_keys_of(own))):
+            keys[rank :: ranks.size] = part
+        return np.isin(keys, self._trained)
 
     def _choose_blurs(
         self, X: Any, sample: np.ndarray, originals: torch.Tensor, memory: Memory
@@ -869,14 +883,18 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 scaler.partial_fit(values)
         return scaler
 
-    def _doubt_scale(self, X: np.ndarray, rows: np.ndarray) -> None:
-        """Warn where the values of new rows spread as if they had been prepared in another way."""
-        spread = float(np.median(self._scaler_of(X, rows).scale_ / self.scale_))
-        if not 0.1 <= spread <= 10:
+    def _doubt_scale(self, X: Any, rows: np.ndarray, least: float, most: float, made: str) -> None:
+        """Warn where values spread as if they had been prepared in another way, by one block."""
+        _, values = next(self._blocks(X, rows))
+        axes = tuple(axis for axis in range(values.ndim) if axis != 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            spread = float(np.median(values.std(axis=axes) / self.scale_))
+        # What is all of one value may be so in any range.
+        if spread > 0 and not least <= spread <= most:
             warnings.warn(
                 f"The values of X spread {spread:.2g} times as far as those of the first fit, "
                 "whose scale is kept. If X was prepared in another way (divided by 255, for "
-                "instance), what is learned from it is of no use.",
+                f"instance), {made} of no use.",
                 UserWarning,
                 stacklevel=6,
             )
@@ -954,8 +972,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def _validated(self, X: Any) -> Any:
         """Rows that are as those of `fit` were, in an array of numpy or an unread one."""
         check_is_fitted(self)
-        X, _ = validate_rows(self, X, reset=False, allow_unread=True)
-        return as_numpy(X)
+        X, layout = validate_rows(self, X, reset=False, allow_unread=True)
+        X = as_numpy(X)
+        # Where values spread too far, scores tell it. A few plain rows may well be alike.
+        if layout is not None:
+            rows = np.arange(min(X.shape[0], _LOOKED_AT))
+            self._doubt_scale(X, rows, 0.02, math.inf, "its scores are")
+        return X
 
     def _judgements_of(self, X: Any) -> dict[str, np.ndarray]:
         """What each target says of the rows, in the unit of the scores."""
@@ -1105,6 +1128,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             If the rate is out of range, if fewer rows than ``1 / rate - 1`` are to set the
             threshold, which cannot keep it, or, as TypeError, if `score_samples` does not
             take X.
+        RuntimeError
+            If another thread fits the detector meanwhile.
 
         Examples
         --------
@@ -1127,6 +1152,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 f"false_alarm_rate={false_alarm_rate} takes at least {fewest} rows to be kept; "
                 f"X has {n_rows}."
             )
+        if not np.isfinite(novelties).all():
+            raise ValueError("X holds values so large that the networks' errors are not finite.")
         n_novel = np.count_nonzero(now._scores(novelties) < now.offset_)
         if n_novel > n_rows / 2:
             warnings.warn(
@@ -1137,6 +1164,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 stacklevel=3,
             )
         now._calibrate(compared, held_out, false_alarm_rate)
+        if self._pairs is not now._pairs:
+            raise RuntimeError(
+                "The detector was fitted by another thread meanwhile; calibrate it again."
+            )
         # At once: other threads may be scoring.
         changed = ("_units", "offset_", "calibration_scores_")
         self.__dict__.update({name: vars(now)[name] for name in changed})
@@ -1193,8 +1224,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         check_is_fitted(now)
         if now.calibration_scores_ is None:
             raise NotFittedError(
-                f"contamination={now.contamination!r} held no row out, which p-values need; call "
-                "calibrate with normal rows first, or fit with contamination='auto'."
+                "The fit held no row out, since contamination was a number, and p-values need "
+                "some; call calibrate with normal rows first, or fit with contamination='auto'."
             )
         scores = as_numpy(now.score_samples(X))
         return in_namespace_of(X, conformal_p_values(scores, now.calibration_scores_))
@@ -1287,3 +1318,7 @@ def check_detector(detector: Any, function: str) -> None:
             f"{function} takes an SVDRNDDetector; got {type(detector).__name__}. {WHAT_TO_PASS}"
         )
     check_is_fitted(detector)
+
+
+def _keys_of(blocks: Iterable[torch.Tensor]) -> np.ndarray:
+    return np.concatenate([np.empty(0, np.uint64), *(row_keys(rows.numpy()) for rows in blocks)])

@@ -98,6 +98,9 @@ def conformal_p_values(scores: np.ndarray, held_out: np.ndarray) -> np.ndarray:
     .. [1] Bates et al., "Testing for outliers with conformal p-values", Annals of
        Statistics 51(1), 2023, equation 2.
     """
+    # An image for which networks overflow is as novel as can be.
+    lowest = np.finfo(np.float64).min
+    scores = np.nan_to_num(scores, nan=lowest, neginf=lowest)
     # A row that ties with others does so to that precision only; the larger p is the valid one.
     n_lower = np.searchsorted(held_out, scores + _SCORE_PRECISION * np.abs(scores), side="right")
     return (1 + n_lower) / (1 + len(held_out))

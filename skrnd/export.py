@@ -75,8 +75,8 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     The input is called ``X``: float32, of the shape that `fit` was given, with any
     number of rows. The outputs are ``score``, float64, which is `score_samples`, and
     ``label``, int64, 1 for normal and -1 for novel, which is `predict`. They agree
-    with the detector's own to about 1e-6; a row that sits on the threshold to that
-    precision may get the other label.
+    with the detector's own to about 1e-6 where X has no digits beyond those of float32;
+    a row that sits on the threshold to that precision may get the other label.
 
     Examples
     --------

@@ -49,7 +49,8 @@ _VALUES: dict[str, Any] = {
     "_groups": list,
     "_architecture": str,
 }
-_ARRAYS = ("mean_", "scale_", "_units", "calibration_scores_")
+_ARRAYS = ("mean_", "scale_", "_units", "_trained", "calibration_scores_")
+_DTYPES = {"_trained": np.uint64}
 # Of a transformer.
 _FITTED = ("n_features_in_", "sample_shape_")
 
@@ -110,6 +111,9 @@ def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
             f"save takes an SVDRNDDetector; got {type(detector).__name__}. {WHAT_TO_PASS}"
         )
     check_is_fitted(detector)
+    # Of one moment, whatever another thread makes of the detector.
+    detector = detector._snapshot()
+    detector._validate_params()
     arrays = {name: getattr(detector, name) for name in _ARRAYS}
     if detector.calibration_scores_ is None:
         del arrays["calibration_scores_"]
@@ -220,6 +224,7 @@ def _rebuilt(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SVDRND
     fitted: dict[str, Any] = {name: _decoded(header["values"].get(name)) for name in _VALUES}
     fitted |= {name: np.array(arrays[name]) for name in _ARRAYS if name in arrays}
     fitted.setdefault("calibration_scores_", None)
+    fitted.setdefault("_trained", np.empty(0, np.uint64))
     for name, types in _VALUES.items():
         if not isinstance(fitted[name], types):
             raise TypeError(f"{name} is a {type(fitted[name]).__name__}")
@@ -307,7 +312,7 @@ def _check_arrays(fitted: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> N
     """Refuse arrays of another type or shape than the detector has."""
     n_channels = fitted["input_shape_"][0]
     for name, value in arrays.items():
-        expected = np.float32 if name.startswith("pairs.") else np.float64
+        expected = _DTYPES.get(name, np.float32 if name.startswith("pairs.") else np.float64)
         if value.dtype != expected or not np.isfinite(value).all():
             raise ValueError(f"{name} must be finite and {expected.__name__}")
     for name in ("mean_", "scale_"):
@@ -316,6 +321,8 @@ def _check_arrays(fitted: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> N
     for name in ("scale_", "_units"):
         if not (arrays[name] > 0).all():
             raise ValueError(f"{name} must be positive")
+    if fitted["_trained"].ndim != 1:
+        raise ValueError("_trained must have one axis")
     held_out = arrays.get("calibration_scores_", np.zeros(1))
     if held_out.ndim != 1 or not held_out.size or (np.diff(held_out) < 0).any():
         raise ValueError("calibration_scores_ must be in rising order")

@@ -31,6 +31,10 @@ FIT = """
         loss=detector.loss_curve_,
         mean=detector.mean_,
         scale=detector.scale_,
+        n_trained=[
+            len(detector._trained),
+            len(detector.set_params(warm_start=True, max_epochs=1).fit(X)._trained),
+        ],
     )
     dist.destroy_process_group()
     # gloo's threads outlive a group that DistributedDataParallel has used, and a process
@@ -100,7 +104,8 @@ def test_all_processes_end_with_the_same_detector(in_two_processes, tmp_path, rn
         np.testing.assert_array_equal(first[name], second[name])
     assert np.isfinite(first["scores"]).all()
     assert first["loss"][1] < first["loss"][0]
-    # 72 of the rows are trained on, none of them twice.
+    # 72 of the rows are trained on, none of them twice, and the others not when it goes on.
+    np.testing.assert_array_equal(first["n_trained"], 72)
     np.testing.assert_allclose(first["mean"], X.mean((0, 2, 3)), rtol=0.02)
     np.testing.assert_allclose(first["scale"], X.std((0, 2, 3)), rtol=0.02)
 

@@ -106,6 +106,13 @@ def test_epochs_without_rows_held_out_are_kept(tmp_path, rng):
     assert loaded.validation_loss_curve_[1] == detector.validation_loss_curve_[1]
 
 
+def test_a_detector_that_could_not_be_loaded_is_not_saved(tmp_path, rng):
+    detector = SVDRNDDetector(**QUICK).fit(rng.normal(size=(100, 4))).set_params(batch_size=-1)
+    with pytest.raises(ValueError, match="'batch_size' parameter"):
+        save(detector, tmp_path / "detector")
+    assert not (tmp_path / "detector").exists()
+
+
 def test_names_of_features_are_kept(tmp_path, rng):
     X = pd.DataFrame(rng.normal(size=(50, 3)), columns=["a", "b", "c"])
     save(SVDRNDDetector(n_estimators=1, **QUICK).fit(X), tmp_path / "detector")

@@ -114,5 +114,10 @@ def test_false_discoveries_are_controlled(rng):
     assert np.mean(found) > 0.9
 
 
+def test_scores_that_are_no_numbers_are_the_least():
+    p = conformal_p_values(np.array([-np.inf, np.nan, -3.0]), np.array([-2.0, -1.0]))
+    np.testing.assert_allclose(p, 1 / 3)
+
+
 def test_no_number_of_rows_keeps_a_rate_next_to_nothing():
     assert fewest_rows(5e-324) > 10**299

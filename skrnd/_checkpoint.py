@@ -19,10 +19,10 @@ import joblib
 import numpy as np
 import torch
 
+from ._containers import as_numpy
 from ._distillation import Curves, Training
 from ._distributed import Ranks
 from ._storage import remove_parts, write_whole
-from ._validation import as_numpy
 
 # Parameters that change nothing about what is learned.
 _INDIFFERENT = {"checkpoint", "device", "memory", "verbose"}

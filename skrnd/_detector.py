@@ -32,6 +32,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from ._backend import own_torch_state, resolve_device, resolve_precision, total_memory
 from ._callbacks import CallbackContext, CallbackSupportMixin
 from ._checkpoint import Checkpoint, identity_of
+from ._containers import as_numpy, in_namespace_of, take_rows
 from ._copies import BLURS, make_blurs, make_copies
 from ._distillation import (
     Curves,
@@ -61,12 +62,9 @@ from ._threshold import (
 )
 from ._validation import (
     LAYOUT_CONSTRAINTS,
-    as_numpy,
     doubt_labels,
-    in_namespace_of,
     inlier_rows,
     look_like_pixels,
-    take_rows,
     validate_rows,
 )
 

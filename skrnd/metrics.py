@@ -21,7 +21,7 @@ from sklearn.metrics import average_precision_score, make_scorer, roc_auc_score,
 from sklearn.utils._param_validation import Interval, Options, validate_params
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from ._validation import as_numpy
+from ._containers import as_numpy
 
 __all__ = [
     "aupr_score",

@@ -13,9 +13,10 @@ from sklearn.model_selection import KFold
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
 
+from ._containers import as_numpy, rows_of
 from ._copies import as_list, check_transformers
 from ._documentation import DocumentationLinkMixin
-from ._validation import as_numpy, inlier_rows, layout_of, rows_of
+from ._validation import inlier_rows, layout_of
 from .blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
 from .metrics import tnr_at_tpr_score
 

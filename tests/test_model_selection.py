@@ -15,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer
 from torch.utils.data import DataLoader, TensorDataset
 
 from skrnd import SVDRNDDetector
-from skrnd._validation import as_numpy
+from skrnd._containers import as_numpy
 from skrnd.blur import GaussianBlur, SVDBlur, SVDSharpen
 from skrnd.geometry import Flip
 from skrnd.model_selection import NoveltyKFold, ProbeScorer

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .._containers import array_of, as_numpy, check_values, rows_of
 from .._images import ImageLayout, find_layout
-from .._validation import array_of, as_numpy, check_values, rows_of
 
 
 def array(X: Any) -> Any:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_consistent_length
 
-from .._validation import LAYOUT_CONSTRAINTS, layout_of, take_rows
+from .._containers import take_rows
+from .._validation import LAYOUT_CONSTRAINTS, layout_of
 from ..metrics import scores_of
 from ._display import Display, pyplot
 from ._pictures import array, checked, image_layout, pictures_of, range_of, show, size_of

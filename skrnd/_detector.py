@@ -531,7 +531,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             available=available,
         )
         if goes_on:
-            self._doubt_scale(X, train, 0.1, 10, "what is learned from it is")
+            self._doubt_scale(X, train, least=0.1, most=10, what="what is learned from it is")
         else:
             self._learn_scale(X, train, ranks)
         max_epochs = self._resolve_max_epochs(max_epochs, n_train)
@@ -881,7 +881,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 scaler.partial_fit(values)
         return scaler
 
-    def _doubt_scale(self, X: Any, rows: np.ndarray, least: float, most: float, made: str) -> None:
+    def _doubt_scale(
+        self, X: Any, rows: np.ndarray, *, least: float, most: float, what: str
+    ) -> None:
         """Warn where values spread as if they had been prepared in another way, by one block."""
         _, values = next(self._blocks(X, rows))
         axes = tuple(axis for axis in range(values.ndim) if axis != 1)
@@ -892,7 +894,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             warnings.warn(
                 f"The values of X spread {spread:.2g} times as far as those of the first fit, "
                 "whose scale is kept. If X was prepared in another way (divided by 255, for "
-                f"instance), {made} of no use.",
+                f"instance), {what} of no use.",
                 UserWarning,
                 stacklevel=6,
             )
@@ -975,7 +977,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         # Where values spread too far, scores tell it. A few plain rows may well be alike.
         if layout is not None:
             rows = np.arange(min(X.shape[0], _LOOKED_AT))
-            self._doubt_scale(X, rows, 0.02, math.inf, "its scores are")
+            self._doubt_scale(X, rows, least=0.02, most=math.inf, what="its scores are")
         return X
 
     def _judgements_of(self, X: Any) -> dict[str, np.ndarray]:

@@ -331,7 +331,7 @@ def labels_and_scores(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray
     if not np.isin(y_true, [1, -1]).all():
         raise ValueError(
             "y_true must hold 1 (in-distribution) and -1 (novel) only; got "
-            f"{np.unique(y_true)[:5].tolist()}."
+            f"{list(dict.fromkeys(y_true.tolist()))[:5]}."
         )
     return y_true, y_score
 
@@ -339,6 +339,8 @@ def labels_and_scores(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray
 def scores_of(y_score: Any) -> np.ndarray:
     """Scores, numbers, without NaN."""
     y_score = column_or_1d(as_numpy(y_score))
+    if y_score.dtype.kind in "USmM":
+        raise ValueError(f"y_score must hold numbers; got {y_score.dtype}.")
     # Numbers stay as they are, for float64 does not tell all of them apart.
     if y_score.dtype.kind not in "iuf":
         y_score = y_score.astype(np.float64)

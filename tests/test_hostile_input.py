@@ -72,6 +72,7 @@ def fitted():
     return SVDRNDDetector(max_epochs=1, random_state=0).fit(X)
 
 
+@pytest.mark.filterwarnings("ignore:The values of X spread")
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(case=stacks(st.integers(0, 4)))
 def test_what_is_scored_is_scored_right(case, fitted):

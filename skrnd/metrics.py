@@ -339,7 +339,7 @@ def labels_and_scores(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray
 def scores_of(y_score: Any) -> np.ndarray:
     """Scores, numbers, without NaN."""
     y_score = column_or_1d(as_numpy(y_score))
-    if y_score.dtype.kind in "USmM":
+    if y_score.dtype.kind in "mM":
         raise ValueError(f"y_score must hold numbers; got {y_score.dtype}.")
     # Numbers stay as they are, for float64 does not tell all of them apart.
     if y_score.dtype.kind not in "iuf":

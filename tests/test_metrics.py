@@ -131,7 +131,7 @@ def test_one_empty_class_is_undefined(score, y_true):
     [
         ([1, 0], [0.1, 0.2], r"y_true must hold 1 .* and -1 .*\[1, 0\]"),
         ([1, None], [0.1, 0.2], r"y_true must hold 1 .* and -1 .*\[1, None\]"),
-        ([1, -1], ["0.1", "0.2"], "y_score must hold numbers; got <U3"),
+        ([1, -1], np.array([1, 2], "m8[s]"), r"y_score must hold numbers; got timedelta64\[s\]"),
         ([1, -1], [0.1, math.nan], "y_score contains NaN"),
         ([1, -1, 1], [0.1, 0.2], "inconsistent numbers of samples"),
         ([[1, -1], [1, 1]], [0.1, 0.2], "1d array"),

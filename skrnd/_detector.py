@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from functools import partial
+from itertools import chain
 from numbers import Integral, Real
 from typing import Any
 
@@ -530,15 +531,16 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             batch_size=min(self.batch_size, n_train),
             available=available,
         )
-        if goes_on:
-            self._doubt_scale(X, train, least=0.1, most=10, what="what is learned from it is")
-        else:
+        if not goes_on:
             self._learn_scale(X, train, ranks)
         max_epochs = self._resolve_max_epochs(max_epochs, n_train)
         storage = Storage(working_bytes(1 / 2))
         memory = check_memory(self.memory)
         # X is read before the training alone: what becomes of it meanwhile changes nothing.
         originals = self._stored(X, train, storage)
+        if goes_on:
+            first = originals[: self._block_rows()]
+            self._doubt_scale(first, least=0.1, most=10, what="what is learned from it is")
         keys = np.concatenate(ranks.gather(_keys_of(originals.split(self._block_rows()))))
         earlier = self._trained if goes_on else np.empty(0, np.uint64)
         self._trained: np.ndarray = np.union1d(earlier, keys)
@@ -881,14 +883,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 scaler.partial_fit(values)
         return scaler
 
-    def _doubt_scale(
-        self, X: Any, rows: np.ndarray, *, least: float, most: float, what: str
-    ) -> None:
+    def _doubt_scale(self, inputs: torch.Tensor, *, least: float, most: float, what: str) -> None:
         """Warn where values spread as if they had been prepared in another way, by one block."""
-        _, values = next(self._blocks(X, rows))
-        axes = tuple(axis for axis in range(values.ndim) if axis != 1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            spread = float(np.median(values.std(axis=axes) / self.scale_))
+        axes = tuple(axis for axis in range(inputs.ndim) if axis != 1)
+        values = inputs.numpy()
+        is_varied = np.ptp(values, axis=axes) > 0
+        spread = float(np.median(values.std(axis=axes, dtype=np.float64) * is_varied))
         # What is all of one value may be so in any range.
         if spread > 0 and not least <= spread <= most:
             warnings.warn(
@@ -972,13 +972,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def _validated(self, X: Any) -> Any:
         """Rows that are as those of `fit` were, in an array of numpy or an unread one."""
         check_is_fitted(self)
-        X, layout = validate_rows(self, X, reset=False, allow_unread=True)
-        X = as_numpy(X)
-        # Where values spread too far, scores tell it. A few plain rows may well be alike.
-        if layout is not None:
-            rows = np.arange(min(X.shape[0], _LOOKED_AT))
-            self._doubt_scale(X, rows, least=0.02, most=math.inf, what="its scores are")
-        return X
+        X, _ = validate_rows(self, X, reset=False, allow_unread=True)
+        return as_numpy(X)
 
     def _judgements_of(self, X: Any) -> dict[str, np.ndarray]:
         """What each target says of the rows, in the unit of the scores."""
@@ -993,11 +988,18 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             units += [own[0], *own[1:].repeat(len(group))]
         return dict(zip(names, (values / units).T, strict=True))
 
-    def _novelties_of(self, X: Any, *, by_target: bool = False) -> np.ndarray:
+    def _novelties_of(
+        self, X: Any, *, by_target: bool = False, doubt_scale: bool = True
+    ) -> np.ndarray:
         """How novel rows that are `_validated` are, as `_novelties`."""
         with own_torch_state():
             inputs = (block for _, block in self._inputs(X, np.arange(X.shape[0])))
-            return self._novelties(inputs, by_target=by_target)
+            first = next(inputs)
+            # Where values spread too far, scores tell it. A few plain rows may well be alike.
+            if doubt_scale and self._layout is not None:
+                some = first[:_LOOKED_AT]
+                self._doubt_scale(some, least=0.02, most=math.inf, what="its scores are")
+            return self._novelties(chain([first], inputs), by_target=by_target)
 
     def _novelties(self, blocks: Iterable[torch.Tensor], *, by_target: bool = False) -> np.ndarray:
         """How novel inputs of the networks are: (n, n_judgements), float64.

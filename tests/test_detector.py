@@ -333,8 +333,9 @@ def test_images_of_a_smaller_range_are_warned_of(images):
     for method in (detector.predict, detector.p_values, detector.calibrate):
         with pytest.warns(UserWarning, match=r"spread 0\.004 times.*its scores are of no use"):
             method(images / 250)
-    # These may be what they are.
+    # These may be what they are. The mean of many .1 is not .1.
     detector.predict(np.zeros_like(images))
+    detector.predict(np.full_like(images, 0.1))
     detector.predict(images / 10)
     detector.predict(250 * images)
 

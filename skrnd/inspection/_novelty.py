@@ -189,7 +189,9 @@ def novelty_map(
         i, row, column = places
         seen = images[i[:, None, None], :, rows[row][:, :, None], columns[column][:, None, :]]
         seen = detector._layout.from_nchw(np.moveaxis(seen, -1, 1))
-        novelty.flat[batch] = -detector._scores(detector._novelties_of(seen))
+        # Windows on a sky may be all but blank.
+        novelties = detector._novelties_of(seen, doubt_scale=False)
+        novelty.flat[batch] = -detector._scores(novelties)
     return of_row @ novelty @ of_column.T
 
 

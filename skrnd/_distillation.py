@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import joblib
 import numpy as np
 import torch
 from joblib import Memory
@@ -430,7 +431,8 @@ def _targets_of_copies(
     wanted = []
     for i, copy in enumerate(copies):
         said = storage.empty((n_rows, n_outputs))
-        weights = {name: w.cpu().numpy() for name, w in networks.weights_of(i).items()}
+        # Hashed here: joblib writes a description of what it hashes, slow for many arrays.
+        weights = joblib.hash({name: w.cpu().numpy() for name, w in networks.weights_of(i).items()})
         for rows, part in zip(copy.split(block_rows), said.split(block_rows), strict=True):
             part.numpy()[:] = answers(networks, i, rows.numpy(), str(device), weights)
         if is_new:
@@ -441,9 +443,9 @@ def _targets_of_copies(
 
 
 def _answers(
-    targets: Targets, copy: int, inputs: np.ndarray, device: str, weights: Mapping[str, np.ndarray]
+    targets: Targets, copy: int, inputs: np.ndarray, device: str, weights: str
 ) -> np.ndarray:
-    """What the target of a copy says of inputs; `weights` tells it from other targets."""
+    """What the target of a copy says of inputs; the hash of its weights tells it from others."""
     said, there = partial(_said, targets, copy), torch.device(device)
     return answer(said, torch.from_numpy(inputs), there, targets).numpy()
 

@@ -6,7 +6,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import partial
 from itertools import chain
@@ -19,8 +19,7 @@ import torch
 from joblib import Memory
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -47,6 +46,7 @@ from ._distillation import (
 )
 from ._distributed import Ranks
 from ._documentation import DocumentationLinkMixin
+from ._inputs import Inputs, block_rows, doubt_scale, learn_scale
 from ._logging import logger, verbosity
 from ._networks import NetworkFactory, Targets, build_networks, check_network, check_room
 from ._split import row_keys, train_and_held_out
@@ -80,11 +80,6 @@ _ROWS_SEEN = 18_000
 # Training images from which on n_estimators="auto" averages two networks of each kind;
 # there a second one buys more than further epochs.
 _MANY_ROWS = 8_000
-# Values of the rows that are read, standardised and scored at once.
-_BLOCK_VALUES = 2**22
-# Standard deviations from the mean beyond which all values are equally novel;
-# the square of an output still has room in float32.
-FARTHEST = 1e6
 # For those who have the detector in something else.
 WHAT_TO_PASS = "Of a Pipeline, pass the last step, and of a search, its best_estimator_."
 
@@ -532,20 +527,20 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             available=available,
         )
         if not goes_on:
-            self._learn_scale(X, train, ranks)
+            self.mean_, self.scale_ = learn_scale(X, train, layout, ranks)
         max_epochs = self._resolve_max_epochs(max_epochs, n_train)
         storage = Storage(working_bytes(1 / 2))
         memory = check_memory(self.memory)
         # X is read before the training alone: what becomes of it meanwhile changes nothing.
-        originals = self._stored(X, train, storage)
+        originals = self._inputs.stored(X, train, storage)
+        blocks = originals.split(block_rows(self.input_shape_))
         if goes_on:
-            first = originals[: self._block_rows()]
-            self._doubt_scale(first, least=0.1, most=10, what="what is learned from it is")
-        keys = np.concatenate(ranks.gather(_keys_of(originals.split(self._block_rows()))))
+            doubt_scale(blocks[0], least=0.1, most=10, what="what is learned from it is")
+        keys = np.concatenate(ranks.gather(row_keys(blocks)))
         earlier = self._trained if goes_on else np.empty(0, np.uint64)
         self._trained: np.ndarray = np.union1d(earlier, keys)
         is_same = np.array_equal(train, held_out)
-        held = originals if is_same else self._stored(X, held_out, storage)
+        held = originals if is_same else self._inputs.stored(X, held_out, storage)
         if self.checkpoint is not None:
             begins = self.__getstate__()["_pairs"] if goes_on else None
             identity = identity_of(
@@ -731,7 +726,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             self.validation_loss_curve_ = [*earlier.held_out, *curves.held_out]
         contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(trainings) > 1)
         self._pairs = [training.pair(all_judge=contrast) for training in trainings]
-        novelties = np.concatenate(ranks.gather(self._novelties(held.split(self._block_rows()))))
+        novelties = np.concatenate(
+            ranks.gather(self._novelties(held.split(block_rows(self.input_shape_))))
+        )
         if not np.isfinite(novelties).all():
             raise self._diverged(curves)
         self._set_threshold(novelties)
@@ -776,8 +773,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def _were_trained_on(self, X: np.ndarray, rows: np.ndarray, ranks: Ranks) -> np.ndarray:
         """Which of the rows an earlier fit has trained on."""
         keys = np.empty(len(rows), dtype=np.uint64)
-        own = (inputs for _, inputs in self._inputs(X, rows[ranks.own :: ranks.size]))
-        for rank, part in enumerate(ranks.gather(_keys_of(own))):
+        own = row_keys(self._inputs.blocks(X, rows[ranks.own :: ranks.size]))
+        for rank, part in enumerate(ranks.gather(own)):
             keys[rank :: ranks.size] = part
         return np.isin(keys, self._trained)
 
@@ -794,7 +791,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 self._doubt_plain_rows(X[:_LOOKED_AT])
             return
         rows = np.sort(sample[: sample_size(self.input_shape_)])
-        images = torch.cat([inputs for _, inputs in self._inputs(X, rows)])
+        images = torch.cat(list(self._inputs.blocks(X, rows)))
         self.blurs_, self._groups, self.k_ = make_blurs(
             self.k, self.blur, self.geometry, originals.numpy(), images.numpy(), memory
         )
@@ -871,74 +868,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             return min(100, math.ceil(1500 / math.ceil(n_rows / self.batch_size)))
         return min(50, max(3, math.ceil(_ROWS_SEEN / n_rows)))
 
-    # -- inputs of the networks -------------------------------------------
-
-    def _scaler_of(self, X: np.ndarray, rows: np.ndarray) -> StandardScaler:
-        """Mean and standard deviation of each channel or feature, block by block."""
-        scaler = StandardScaler()
-        for _, values in self._blocks(X, rows):
-            if self._layout is not None:
-                values = values.transpose(0, 2, 3, 1).reshape(-1, values.shape[1])
-            with np.errstate(over="ignore", invalid="ignore"):
-                scaler.partial_fit(values)
-        return scaler
-
-    def _doubt_scale(self, inputs: torch.Tensor, *, least: float, most: float, what: str) -> None:
-        """Warn where values spread as if they had been prepared in another way, by one block."""
-        axes = tuple(axis for axis in range(inputs.ndim) if axis != 1)
-        values = inputs.numpy()
-        is_varied = np.ptp(values, axis=axes) > 0
-        spread = float(np.median(values.std(axis=axes, dtype=np.float64) * is_varied))
-        # What is all of one value may be so in any range.
-        if spread > 0 and not least <= spread <= most:
-            warnings.warn(
-                f"The values of X spread {spread:.2g} times as far as those of the first fit, "
-                "whose scale is kept. If X was prepared in another way (divided by 255, for "
-                f"instance), {what} of no use.",
-                UserWarning,
-                stacklevel=6,
-            )
-
-    def _learn_scale(self, X: np.ndarray, rows: np.ndarray, ranks: Ranks) -> None:
-        scaler = self._scaler_of(X, rows)
-        self.mean_, self.scale_ = scaler.mean_, scaler.scale_
-        if ranks.size > 1:
-            self.mean_, variance = ranks.pooled(scaler.mean_, scaler.var_)
-            rounding = 10 * len(rows) * np.finfo(np.float64).eps * np.abs(self.mean_)
-            self.scale_ = np.where(variance > rounding**2, np.sqrt(variance), 1.0)
-        if not np.isfinite([self.mean_, self.scale_]).all():
-            raise ValueError(
-                "X holds values so large that their mean or variance is infinite in float64; "
-                "scale them down."
-            )
-
-    def _block_rows(self) -> int:
-        return max(1, _BLOCK_VALUES // math.prod(self.input_shape_))
-
-    def _blocks(self, X: np.ndarray, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Values of the rows, float64, in the order of the networks, block by block."""
-        for block in gen_batches(len(rows), self._block_rows()):
-            values = take_rows(X, rows[block])
-            if self._layout is not None:
-                values = self._layout.to_nchw(values)
-            yield block, np.array(values, dtype=np.float64, order="C")
-
-    def _inputs(self, X: np.ndarray, rows: np.ndarray) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Inputs of the networks, (n, C, H, W) or (n, n_features), float32, block by block."""
-        per_channel = (-1,) + (1,) * (len(self.input_shape_) - 1)
-        mean, scale = (
-            torch.tensor(values).reshape(per_channel) for values in (self.mean_, self.scale_)
-        )
-        for block, values in self._blocks(X, rows):
-            standardised = torch.from_numpy(values).sub_(mean).div_(scale)
-            yield block, standardised.clamp_(-FARTHEST, FARTHEST).float()
-
-    def _stored(self, X: np.ndarray, rows: np.ndarray, storage: Storage) -> torch.Tensor:
-        """Inputs of the networks, all of them."""
-        stored = storage.empty((len(rows), *self.input_shape_))
-        for block, inputs in self._inputs(X, rows):
-            stored[block] = inputs
-        return stored
+    @property
+    def _inputs(self) -> Inputs:
+        return Inputs(self._layout, self.mean_, self.scale_)
 
     # -- verdicts ---------------------------------------------------------
 
@@ -988,18 +920,16 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             units += [own[0], *own[1:].repeat(len(group))]
         return dict(zip(names, (values / units).T, strict=True))
 
-    def _novelties_of(
-        self, X: Any, *, by_target: bool = False, doubt_scale: bool = True
-    ) -> np.ndarray:
+    def _novelties_of(self, X: Any, *, by_target: bool = False, doubt: bool = True) -> np.ndarray:
         """How novel rows that are `_validated` are, as `_novelties`."""
         with own_torch_state():
-            inputs = (block for _, block in self._inputs(X, np.arange(X.shape[0])))
-            first = next(inputs)
+            blocks = self._inputs.blocks(X, np.arange(X.shape[0]))
+            first = next(blocks)
             # Where values spread too far, scores tell it. A few plain rows may well be alike.
-            if doubt_scale and self._layout is not None:
+            if doubt and self._layout is not None:
                 some = first[:_LOOKED_AT]
-                self._doubt_scale(some, least=0.02, most=math.inf, what="its scores are")
-            return self._novelties(chain([first], inputs), by_target=by_target)
+                doubt_scale(some, least=0.02, most=math.inf, what="its scores are")
+            return self._novelties(chain([first], blocks), by_target=by_target)
 
     def _novelties(self, blocks: Iterable[torch.Tensor], *, by_target: bool = False) -> np.ndarray:
         """How novel inputs of the networks are: (n, n_judgements), float64.
@@ -1320,7 +1250,3 @@ def check_detector(detector: Any, function: str) -> None:
             f"{function} takes an SVDRNDDetector; got {type(detector).__name__}. {WHAT_TO_PASS}"
         )
     check_is_fitted(detector)
-
-
-def _keys_of(blocks: Iterable[torch.Tensor]) -> np.ndarray:
-    return np.concatenate([np.empty(0, np.uint64), *(row_keys(rows.numpy()) for rows in blocks)])

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
+import torch
 from sklearn.model_selection import train_test_split
 
 from ._threshold import CalibrationWarning
 
 
-def row_keys(inputs: np.ndarray) -> np.ndarray:
+def row_keys(blocks: Iterable[torch.Tensor]) -> np.ndarray:
     """A number for each row, by which it is known again among any others.
 
     Parameters
     ----------
-    inputs : ndarray of shape (n, ...)
-        Inputs of the networks, float32.
+    blocks : iterable of tensors of shape (n, ...)
+        Inputs of the networks, float32, on the CPU.
 
     Returns
     -------
@@ -29,10 +31,13 @@ def row_keys(inputs: np.ndarray) -> np.ndarray:
     .. [1] Lemire and Kaser, "Strongly universal string hashing is fast", The Computer
        Journal 57(11), 2014.
     """
-    words = inputs.reshape(len(inputs), -1).view(np.uint32).astype(np.uint64)
-    weights = np.random.RandomState(0).randint(2**64, size=words.shape[1], dtype=np.uint64)
-    # Beyond 64 bits it wraps around, which is what the hashing wants.
-    return words @ weights
+    keys = [np.empty(0, np.uint64)]
+    for rows in blocks:
+        words = rows.flatten(1).numpy().view(np.uint32).astype(np.uint64)
+        weights = np.random.RandomState(0).randint(2**64, size=words.shape[1], dtype=np.uint64)
+        # Beyond 64 bits it wraps around, which is what the hashing wants.
+        keys.append(words @ weights)
+    return np.concatenate(keys)
 
 
 def train_and_held_out(

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from ._backend import own_torch_state
-from ._detector import FARTHEST, SVDRNDDetector, check_detector
+from ._detector import SVDRNDDetector, check_detector
+from ._inputs import FARTHEST
 from ._storage import write_whole
 
 __all__ = ["to_onnx"]

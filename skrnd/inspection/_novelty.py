@@ -10,6 +10,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .._detector import SVDRNDDetector, check_detector
+from .._inputs import block_rows
 from .._validation import layout_of
 from ._pictures import array, checked, image_layout
 
@@ -184,13 +185,13 @@ def novelty_map(
         _windows(side, window, step, own) for side, own in zip(sides, trained, strict=True)
     )
     novelty = np.empty((len(images), len(rows), len(columns)))
-    for batch in gen_batches(novelty.size, detector._block_rows()):
+    for batch in gen_batches(novelty.size, block_rows(detector.input_shape_)):
         places: Any = np.unravel_index(np.r_[batch], novelty.shape)
         i, row, column = places
         seen = images[i[:, None, None], :, rows[row][:, :, None], columns[column][:, None, :]]
         seen = detector._layout.from_nchw(np.moveaxis(seen, -1, 1))
         # Windows on a sky may be all but blank.
-        novelties = detector._novelties_of(seen, doubt_scale=False)
+        novelties = detector._novelties_of(seen, doubt=False)
         novelty.flat[batch] = -detector._scores(novelties)
     return of_row @ novelty @ of_column.T
 

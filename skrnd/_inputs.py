@@ -83,12 +83,13 @@ def learn_scale(
             values = values.transpose(0, 2, 3, 1).reshape(-1, values.shape[1])
         with np.errstate(over="ignore", invalid="ignore"):
             scaler.partial_fit(values)
-    mean, scale = scaler.mean_, scaler.scale_
+    mean, variance, scale = scaler.mean_, scaler.var_, scaler.scale_
     if ranks.size > 1:
-        mean, variance = ranks.pooled(mean, scaler.var_)
+        mean, variance = ranks.pooled(mean, variance)
         rounding = 10 * len(rows) * np.finfo(np.float64).eps * np.abs(mean)
         scale = np.where(variance > rounding**2, np.sqrt(variance), 1.0)
-    if not np.isfinite([mean, scale]).all():
+    # Not the scale, which scikit-learn makes 1 where the variance is infinite.
+    if not np.isfinite([mean, variance]).all():
         raise ValueError(
             "X holds values so large that their mean or variance is infinite in float64; "
             "scale them down."

@@ -61,6 +61,14 @@ def test_what_is_far_from_all_that_was_trained_on_is_equally_far():
     np.testing.assert_array_equal(block, [[FARTHEST, -FARTHEST, FARTHEST / 2]])
 
 
+@pytest.mark.parametrize("rows", [[1e200, -1e200], [1e308, 1e308], [1e160, 0, 0], [0, 0, 1e308]])
+def test_values_without_a_variance_are_refused(rows):
+    """Of one feature scikit-learn takes an infinite variance for that of a constant."""
+    X = np.array(rows)[:, None]
+    with pytest.raises(ValueError, match="so large that their mean or variance is infinite"):
+        learn_scale(X, np.arange(len(X)), None, Ranks())
+
+
 @pytest.mark.parametrize("factor", [0.4, 2.1])
 def test_inputs_that_spread_otherwise_are_doubted(factor, rng):
     inputs = torch.tensor(rng.normal(size=(50, 3, 4, 4)) * factor, dtype=torch.float32)

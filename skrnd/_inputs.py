@@ -100,9 +100,7 @@ def learn_scale(
 def doubt_scale(inputs: torch.Tensor, *, least: float, most: float, what: str) -> None:
     """Warn where inputs spread as if X had been prepared in another way than in the first fit."""
     axes = tuple(axis for axis in range(inputs.ndim) if axis != 1)
-    values = inputs.numpy()
-    is_varied = np.ptp(values, axis=axes) > 0
-    spread = float(np.median(values.std(axis=axes, dtype=np.float64) * is_varied))
+    spread = float(np.median(inputs.numpy().std(axis=axes, dtype=np.float64)))
     # What is all of one value may be so in any range.
     if spread > 0 and not least <= spread <= most:
         warnings.warn(

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from sklearn.preprocessing import StandardScaler
 
 import skrnd._inputs
 from skrnd._distributed import Ranks
@@ -69,15 +70,48 @@ def test_values_without_a_variance_are_refused(rows):
         learn_scale(X, np.arange(len(X)), None, Ranks())
 
 
+def test_processes_learn_one_scale_together(rng):
+    """That of all rows; what is constant in all of them keeps its own."""
+    X = rng.normal(size=(40, 4)) * [1, 1e-3, 0, 0] + [0, 1e3, 0.1, 0]
+    X[:20, 3] = 5
+    halves = [np.arange(0, 40, 2), np.arange(1, 40, 2)]
+    of_others = [StandardScaler().fit(X[half]) for half in halves]
+
+    class TwoRanks(Ranks):
+        def __init__(self):
+            self.size, self.own = 2, 0
+
+        def gather(self, value):
+            return [(one.mean_, one.var_) for one in of_others]
+
+    mean, scale = learn_scale(X, halves[0], None, TwoRanks())
+    np.testing.assert_allclose(mean, X.mean(axis=0))
+    np.testing.assert_allclose(scale, np.where([True, True, False, True], X.std(axis=0), 1))
+
+
+def doubt(inputs):
+    doubt_scale(torch.as_tensor(inputs).float(), least=0.5, most=2, what="what it says")
+
+
+@pytest.mark.parametrize("shape", [(50, 3), (50, 3, 4, 4)])
 @pytest.mark.parametrize("factor", [0.4, 2.1])
-def test_inputs_that_spread_otherwise_are_doubted(factor, rng):
-    inputs = torch.tensor(rng.normal(size=(50, 3, 4, 4)) * factor, dtype=torch.float32)
+def test_inputs_that_spread_otherwise_are_doubted(factor, shape, rng):
+    inputs = rng.normal(size=shape)
+    inputs /= inputs.std(axis=tuple({0, 2, 3} & set(range(inputs.ndim))), keepdims=True)
     with pytest.warns(UserWarning, match=r"spread (0\.4|2\.1) times .* what it says of no use"):
-        doubt_scale(inputs, least=0.5, most=2, what="what it says")
-    doubt_scale(inputs, least=0.3, most=3, what="what it says")
+        doubt(factor * inputs)
+    doubt(0.51 * inputs)
+    doubt(1.99 * inputs)
 
 
-def test_inputs_of_one_value_are_not_doubted():
-    """Rounding alone makes the mean of equal values another one."""
-    inputs = torch.full((50, 3, 4, 4), 0.1)
-    doubt_scale(inputs, least=0.5, most=2, what="what it says")
+def test_most_channels_tell_how_far_inputs_spread(rng):
+    inputs = rng.normal(size=(200, 3, 4, 4))
+    doubt(inputs * np.array([1, 1, 1000])[:, None, None])
+    with pytest.warns(UserWarning, match=r"spread 1(\.\d)?e\+06 times"):
+        doubt(inputs * np.array([1, 1.1e6, 1e9])[:, None, None])
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e5 / 3])
+def test_inputs_of_one_value_are_not_doubted(value):
+    doubt(torch.full((49, 3, 5, 7), value))
+    doubt(torch.full((49, 1), value))

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from skrnd import SVDRNDDetector
 from skrnd._containers import as_numpy
-from skrnd.blur import GaussianBlur, SVDBlur, SVDSharpen
+from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
 from skrnd.geometry import Flip
 from skrnd.model_selection import NoveltyKFold, ProbeScorer
 
@@ -88,6 +88,27 @@ def test_probes_by_default_are_of_both_sides(rng):
     assert ProbeScorer()(Roughness(), X) > 0.8
 
 
+@pytest.mark.parametrize("channel_axis", [1, -1])
+def test_probes_by_default_are_the_documented_ones(channel_axis, rng):
+    """In the layout that they are told, which the images alone do not tell here."""
+
+    class Rough:
+        def score_samples(self, X):
+            return -np.abs(np.log(np.square(np.diff(X, axis=2)).mean((1, 2, 3)) / 2))
+
+    X = rng.normal(size=(100, 3, 12, 4)) * rng.uniform(0.5, 1.5, size=(100, 1, 1, 1))
+    layout = {"channel_axis": channel_axis}
+    documented = [
+        GaussianBlur(0.5, **layout),
+        DCTBlur(0.5, **layout),
+        SVDBlur(0.75, **layout),
+        SVDSharpen(0.5, gain=2.0, **layout),
+    ]
+    each = [ProbeScorer(probe)(Rough(), X) for probe in documented]
+    assert len(set(each)) == 4
+    assert ProbeScorer(**layout)(Rough(), X) == pytest.approx(np.mean(each))
+
+
 def test_outliers_are_left_out(rng):
     X = rng.normal(size=(50, 12, 12))
     wild = np.concatenate([X, 100 * X])
@@ -155,9 +176,12 @@ def test_groups_are_ignored_aloud():
 
 def test_scores_whatever_transformers_are_set_to_return(rng):
     X = rng.normal(size=(50, 12, 12))
+    flat, detector = X.reshape(50, -1), mock.Mock(spec=["score_samples"])
+    detector.score_samples = lambda X: Roughness().score_samples(X.reshape(-1, 12, 12))
     expected = ProbeScorer()(Roughness(), X)
     with config_context(transform_output="pandas"):
         assert ProbeScorer()(Roughness(), X) == expected
+        assert ProbeScorer(image_shape=(12, 12))(detector, flat) == expected
 
 
 def test_containers_come_to_the_detector_as_they_are(rng):

@@ -5,8 +5,17 @@ from functools import partial
 import numpy as np
 import pytest
 
-from skrnd._strength import choose_strength, log_effective_rank, told_apart
+from skrnd._strength import choose_strength, log_effective_rank, sample_size, told_apart
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "n_images"),
+    [((3, 32, 32), 256), ((1, 64, 64), 256), ((3, 64, 64), 85), ((3, 224, 224), 16)],
+)
+def test_of_large_images_fewer_are_looked_at(image_shape, n_images):
+    """256 of them, or a million values, but 16 at least."""
+    assert sample_size(image_shape) == n_images
 
 
 def test_effective_rank_by_hand():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
 from skrnd._threshold import (
+    alarm_levels,
     conformal_p_values,
     fewest_rows,
     held_out_threshold,
@@ -35,6 +36,25 @@ def test_rows_are_set_apart_whatever_their_order(period):
     for part in parts:
         shares = np.bincount(part[:, 0].astype(int)) / len(part)
         np.testing.assert_allclose(shares, 1 / period, atol=0.06)
+
+
+def test_one_judgement_or_one_row_is_not_set_apart(rng):
+    for novelties in (rng.normal(size=(9, 1)), rng.normal(size=(1, 2))):
+        for part in rows_apart(novelties):
+            np.testing.assert_array_equal(part, novelties)
+
+
+def test_each_judgement_has_the_level_at_which_it_would_raise_the_alarm():
+    """One that is 0 for nearly all normal rows would raise it nowhere."""
+    of_one = np.arange(1.0, 101)
+    novelties = np.column_stack([of_one, 1e-9 * of_one, np.where(of_one > 99, 1, 0)])
+
+    def second_least(scores):
+        return np.sort(scores)[1]
+
+    np.testing.assert_array_equal(alarm_levels(novelties, second_least), [99, 1e-9 * 99, 1])
+    # Alone, a judgement is in its own unit.
+    np.testing.assert_array_equal(alarm_levels(novelties[:, :1], second_least), [1])
 
 
 def test_the_order_statistic_by_hand():

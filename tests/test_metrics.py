@@ -109,13 +109,15 @@ def test_whole_numbers_are_told_apart():
 
 def test_report_is_the_five_figures():
     y_true, y_score = rows([3, 4, 1, 6], [1, 2, 5])
-    assert detection_report(y_true, y_score, tpr=0.7, pos_label=-1) == {
-        "tnr_at_tpr": tnr_at_tpr_score(y_true, y_score, tpr=0.7, pos_label=-1),
+    assert detection_report(y_true, y_score, tpr=0.5, pos_label=-1) == {
+        "tnr_at_tpr": tnr_at_tpr_score(y_true, y_score, tpr=0.5, pos_label=-1),
         "auroc": auroc_score(y_true, y_score),
         "detection_accuracy": detection_accuracy_score(y_true, y_score, pos_label=-1),
         "aupr_in": aupr_score(y_true, y_score, pos_label=1),
         "aupr_out": aupr_score(y_true, y_score, pos_label=-1),
     }
+    at_others = [detection_report(y_true, y_score, tpr=tpr)["tnr_at_tpr"] for tpr in (0.5, 0.95)]
+    assert len(set(at_others)) == 2
 
 
 @pytest.mark.parametrize("score", SCORES)

@@ -87,159 +87,162 @@ WHAT_TO_PASS = "Of a Pipeline, pass the last step, and of a search, its best_est
 class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin, BaseEstimator):
     """Novelty detection for images by distilling random networks.
 
-    A predictor network learns to mimic a frozen random network, the target, on
-    the normal images, and other targets on blurred copies of them. On a new
-    image, the error of the mimicry of the first target is its novelty. Without
-    the blurred copies (``blur=None``, plain random network distillation) images
-    smoother than the normal ones are mimicked best of all and pass for normal;
-    with them, the predictor learns that smooth is not normal [1]_. By default a
-    second predictor learns from a sharpened copy that sharp is not normal either.
+    A target is a neural network with random weights that never change. A predictor is a
+    network that is trained to mimic one target on the normal images, and other targets on
+    blurred copies of them. How badly it mimics the first target on a new image is, in the
+    simplest case, the novelty of that image. Without the blurred copies (``blur=None``, plain
+    random network distillation), images smoother than the normal ones are mimicked best of
+    all and pass for normal; with them, the predictor learns that smooth is not normal [1]_.
+    By default a second predictor learns from a sharpened copy that sharp is not normal either.
 
     Parameters
     ----------
-    k : "auto", int, float or list of these, default="auto"
-        Strength of the blurs that are named by a string: how many of the
-        smallest non-zero singular values "svd" and "two-sided" zero (an int, the
-        paper's K, or a share of the shorter side in (0, 1)); how many of the
-        highest frequencies "dct" drops (likewise); the standard deviation in
-        pixels of "gaussian". Several strengths make several blurred copies, each
-        with its own target. "auto" takes the mildest strength that still shows in
-        up to 256 normal images, those that `contamination` holds out: see the
-        notes; `k_` says which. With estimators as `blur`, numbers replace the
-        parameter `k` of each that has one, but of `SVDSharpen`; "auto" leaves it as it is.
+    k : "auto", int, float or list of numbers, default="auto"
+        Strength of the blurs that `blur` names by a string. For "svd" and "two-sided": how
+        many of the smallest non-zero singular values are zeroed, as an int (the paper's K) or
+        as a share of the shorter side, in (0, 1). For "dct": how many of the highest
+        frequencies are dropped along each axis, as an int or a share in (0, 1). For
+        "gaussian": the standard deviation in pixels. Several strengths make several blurred
+        copies, each with its own target. "auto" takes the mildest strength that still shows
+        in up to 256 normal images (of the held-out rows, where there are some): see the
+        notes; `k_` holds it. Where `blur` holds estimators, a number replaces the parameter `k`
+        of each that has one, except `SVDSharpen`; "auto" leaves it as it is.
     blur : {"two-sided", "svd", "dct", "gaussian"}, transformer, list or None, default="two-sided"
-        What makes the copies. "svd" is the paper's method, whose detector finds
-        what is smoother than the normal images. "two-sided" finds what is
-        sharper as well: beside the predictor of "svd" it trains a second one, on
-        a copy that is sharpened, by :class:`~skrnd.blur.SVDSharpen` of a strength
-        that is always chosen from the normal images, and on one that is softened until
-        it is as simple as the blurred one, ``SVDSoften(k)``. Or any transformer that
-        keeps the shape, those of :mod:`skrnd.blur` or a
-        :class:`~sklearn.preprocessing.FunctionTransformer` for instance, or
-        several of all these. A transformer is given float32 images of shape
-        (n, C, H, W), in whatever layout X is, with every channel standardised.
-        None trains without copies, which is plain random network distillation.
-        Plain rows have no copies either way.
+        What makes the copies. "svd" is the paper's method, and finds images that are smoother
+        than the normal ones. "two-sided" finds sharper ones as well: in addition to the
+        predictor of "svd" it trains a second one, on two copies. One is sharpened by
+        :class:`~skrnd.blur.SVDSharpen`, whose strength is always chosen from the normal images;
+        the other is softened by ``SVDSoften(k)`` until it is as simple as the blurred one.
+        "dct" and "gaussian" blur by :class:`~skrnd.blur.DCTBlur` and
+        :class:`~skrnd.blur.GaussianBlur`. A transformer may be any that keeps the shape of
+        images, one of :mod:`skrnd.blur` or a
+        :class:`~sklearn.preprocessing.FunctionTransformer` for instance. It is given float32
+        images of shape (n, C, H, W), whatever the layout of X, with every channel
+        standardised. A list holds several of all these. None trains without copies, which
+        is plain random network distillation. Plain rows never have copies.
     geometry : transformer, list of transformers or None, default=None
-        Further copies, turned or shifted by the transformers of
-        :mod:`skrnd.geometry`, under the same conditions and for every predictor.
+        What makes further copies, for every predictor: the transformers of
+        :mod:`skrnd.geometry`, which turn or shift images for instance, or others that meet
+        the same conditions as those of `blur`.
     novelty : {"auto", "contrast", "error"}, default="auto"
-        What gives a novelty away. "error" is the paper's: how badly the predictor
-        mimics the first target. "contrast" asks as well how far its answer has gone
-        over to another target, see the notes. "auto" is "contrast" where "two-sided"
-        is among the blurs and "error" for all else.
+        What gives a novel row away. "error" is the paper's: how badly the predictor mimics
+        the first target. "contrast" takes into account, besides the error, how far the
+        predictor's answer has moved towards another target; see the notes. "auto" is
+        "contrast" for images if "two-sided" is among the blurs, and "error" otherwise.
     network : {"auto", "resnet34"} or callable, default="auto"
-        Architecture of targets and predictor. "auto" is a compact residual
-        network that adapts to the size of images, and a small perceptron for
-        plain rows. "resnet34" is the paper's, with 512 outputs. A callable is
-        given the shape of one input, (C, H, W) or (n_features,), and returns a
-        new :class:`torch.nn.Module` that maps (n, ...) to (n, n_outputs); it is
-        called once for the predictor and once for each target.
+        Architecture of targets and predictors. "auto" is a compact residual network that
+        adapts to the size of the images, or a small perceptron for plain rows. "resnet34" is
+        the paper's, for images, with 512 outputs. A callable is given the shape of one input,
+        (C, H, W) or (n_features,), and returns a new :class:`torch.nn.Module`, with random
+        weights, that maps (n, ...) to (n, n_outputs). It is called `n_estimators_` times for
+        each predictor and each target.
     n_estimators : "auto" or int, default="auto"
-        At least 1. Number of independent networks that each predictor and each target is made
-        of; their errors are averaged. "auto" is 5 for plain rows and 1 for images,
-        but 2 where ``network="auto"`` is trained on 8,000 images or more.
+        Number of independent networks that make up each predictor and each target, at least
+        1; their errors are averaged. "auto" is 5 for plain rows. For images it is 1, or 2
+        where ``network="auto"`` is trained on 8,000 images or more.
     max_epochs : "auto" or int, default="auto"
-        At least 1. Passes over the training rows and their copies. "auto" takes as many as
-        see 18,000 images and their copies, but 3 to 50; and as many as make 1,500
-        steps, but at most 100, for plain rows.
+        Number of passes over the training rows and their copies (epochs), at least 1. "auto"
+        makes as many as it takes to go through 18,000 images, not counting their copies, but
+        at least 3 and at most 50. For plain rows it makes as many as it takes for 1,500
+        training steps, but at most 100.
     batch_size : int, default=32
-        Rows of one training step, originals and copies mixed; at least 2.
+        Number of rows in one training step, originals and copies mixed; at least 2.
     learning_rate : float, default=8e-3
-        Peak of the one-cycle schedule of the Adam optimiser, above 0.
+        Largest step size of the Adam optimiser, above 0. The step size rises to it in the
+        first tenth of the training, and then falls to almost nothing (one-cycle schedule).
     contamination : "auto" or float, default="auto"
-        How the threshold is set. "auto" holds `validation_fraction` of the rows
-        out of the training and sets `offset_` so that 5 % of new normal rows
-        are expected to be called novel. A float in (0, 0.5] is scikit-learn's:
-        the share of outliers in the training data; all rows are trained on. It is
-        for the rows of `fit`: they are learned better than new ones, more of which
-        are called novel, on tables by far.
+        How the threshold is set. "auto" holds `validation_fraction` of the rows out of the
+        training and sets `offset_` on them, so that 5 % of new normal rows are expected to be
+        called novel. A float in (0, 0.5] has scikit-learn's meaning, the share of outliers in
+        the training data: all rows are trained on, and this share of them is called novel.
+        That threshold is for the rows of `fit` only. They are learned better than new rows,
+        of which more are called novel, and far more on tables.
     validation_fraction : float, default=0.1
         Share of the rows that ``contamination="auto"`` holds out, in (0, 1).
     early_stopping : bool, default=False
-        Whether to keep the predictors of the epoch in which the error on the rows held
-        out was lowest, and to end the training when it has not fallen for
-        `n_iter_no_change` epochs. Requires ``contamination="auto"``. Off, because the
-        learning rate falls to nothing and the last epoch is the best, or next to it.
+        Whether to keep the predictors of the epoch in which the error on the held-out rows
+        was lowest, and to end the training when that error has not fallen for
+        `n_iter_no_change` epochs. Requires ``contamination="auto"``. It is off by default
+        because the step size falls to almost nothing, so that the last epoch is the best or
+        next to it.
     n_iter_no_change : int, default=10
-        Epochs to wait with `early_stopping`, at least 1.
+        Number of epochs to wait with `early_stopping`, at least 1.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
-        (height, width, channels), for X of flat rows. Flat rows without it are
-        plain features: standardised, and not blurred.
+        (height, width, channels), where each row of X is a flattened image. Flat rows without
+        it are plain features, which are standardised and have no blurred copies.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of X that holds the channels of 3-D images: 1 for (n, channels,
-        height, width), -1 for (n, height, width, channels). "auto" takes the
-        end that has one to four entries and refuses to guess when both or
-        neither have.
+        Axis that holds the channels, where images have them: 1 (or -3) for (n, channels,
+        height, width), -1 (or 3) for (n, height, width, channels). "auto" takes the first or
+        the last axis of an image, whichever has one to four entries, and refuses to guess if
+        both or neither have.
     device : str or torch.device, default="auto"
-        Where to compute: "auto" (an accelerator if torch finds one), "cpu",
+        Where to compute: "auto" (an accelerator if torch finds one, or else the CPU), "cpu",
         "cuda", "cuda:1", "mps", "xpu".
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Of training. "auto" is bfloat16 for images where the hardware multiplies
-        it natively, and float32 otherwise. Scores are always computed in
+        Floating-point format of the training. "auto" is bfloat16 for images where the
+        hardware multiplies it natively, and float32 otherwise. Scores are always computed in
         float32.
     random_state : int, RandomState instance or None, default=None
-        Draws the weights, the order of the rows and the rows held out. Pass an
-        int for the same model at every fit, on as many threads; None draws a fresh
-        seed each time.
-        Global generators are neither used nor changed.
+        Determines the weights, the order of the rows and which rows are held out. With an
+        int, every fit on the same number of threads gives the same model; None draws a fresh
+        seed each time. Global generators are neither used nor changed.
     warm_start : bool, default=False
-        Whether `fit`, called again, goes on from the predictors it has, instead of
-        drawing new ones. The targets, the scale of the images, the copies and
-        `n_estimators_` stay those of the first fit, and with them what an error and a
-        contrast mean; parameters that set them are not looked at again. The threshold is
-        set anew, and so are the levels by which several judgements are compared. It goes
-        on at a tenth of `learning_rate`. See also :meth:`partial_fit`.
+        Whether another call of `fit` goes on from the predictors of the last one, instead of
+        drawing new ones. It goes on at a tenth of `learning_rate`. The targets, the scale of
+        the images, the copies and `n_estimators_` stay those of the first fit, so that errors
+        and contrasts keep their meaning; parameters that set these are not looked at again.
+        The threshold is set anew, and so are the levels by which several judgements are
+        compared. See also :meth:`partial_fit`.
     checkpoint : str or path-like, default=None
-        A file to keep what has been learned, after every epoch. If a fit is interrupted
-        or killed, call `fit` again, in this process or another, with the same
-        parameters and X: it goes on from there, ends where it would have ended, to
-        the bit on the same machine and as many threads, and removes the file. None
-        keeps nothing.
+        Path of a file in which to keep, after every epoch, what has been learned. If a fit is
+        interrupted or killed, call `fit` again, in this process or another, with the same
+        parameters and X. It goes on from the file and ends where it would have ended, to the
+        bit on the same machine with as many threads, and then removes the file. None keeps
+        nothing.
     memory : str or object with the joblib.Memory interface, default=None
-        Keeps what fits on the same images have in common, for a search: the
+        Cache of what fits on the same images have in common, for a search: the singular value
         decompositions of the images, whatever `k` is, and, with the same int as
-        `random_state`, what the targets say of them. A str is the folder to keep it in.
-        What a `network` function makes is not kept.
-    verbose : int, default=0
-        1 logs the loss of every epoch, at level INFO, to the logger "skrnd".
+        `random_state`, the outputs of the targets. A str is the folder of the cache. The
+        outputs of networks that a callable `network` makes are not kept. None keeps nothing.
+    verbose : bool or int, default=0
+        Whether to log the loss of every epoch, at level INFO, to the logger "skrnd".
 
     Attributes
     ----------
     offset_ : float
         Threshold: ``decision_function(X) = score_samples(X) - offset_``.
     calibration_scores_ : ndarray of shape (m,) or None
-        Scores of the normal rows that set the threshold, in rising order: those held
-        out, or those given to :meth:`calibrate`; two thirds of them where there are
-        several judgements (see the notes). None if `contamination` is a number.
+        Scores, in rising order, of the normal rows that set the threshold: of those held out
+        or given to :meth:`calibrate` or, where there are several judgements (see the notes),
+        of two thirds of these. None after a fit with a number as `contamination`.
     k_ : int, float, list or None
-        The strengths that `k` set, or that were chosen for it, in the form of `k`; a
-        list if there are several, and None if `k` set none.
+        The strengths that `k` set, or that were chosen for it: a list if `k` is one or if
+        there are several, and None if `k` set none.
     blurs_ : list of transformers
-        The fitted transformers that made the copies, one for each.
+        The fitted transformers that made the copies, one for each copy.
     loss_curve_ : list of float
-        Mean squared error per standardised output in each epoch, over all
-        copies and predictors. 1 is what a constant predictor would have.
+        Loss of each epoch: the squared error per standardised output, averaged over all
+        copies and predictors. A predictor that always gives the same answer has a loss of 1.
     validation_loss_curve_ : list of float or None
-        Mean error, over the predictors, of the rows held out after each epoch; None
-        without `early_stopping`, and NaN for epochs of a fit before that was without it.
+        Error on the held-out rows after each epoch, averaged over the predictors. None without
+        `early_stopping`; NaN for the epochs of earlier fits that were without it.
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if X is a data frame whose names are strings.
+        Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
-        ``X.shape[1:]``.
+        Shape of one row of X, ``X.shape[1:]``.
     input_shape_ : tuple of int
-        What the networks see of a row: (C, H, W) or (n_features,).
+        Shape in which the networks see a row: (C, H, W) or (n_features,).
     mean_, scale_ : ndarray of shape (C,) or (n_features,)
-        Mean and standard deviation of each channel or feature.
+        Mean and standard deviation of each channel or feature, by which X is standardised.
     n_estimators_ : int
-        Number of networks that each predictor and each target is made of.
+        Number of networks that make up each predictor and each target.
     device_ : str
         Where the networks are.
     precision_ : str
-        What the predictor was trained in.
+        Floating-point format the predictors were trained in, "float32" or "bfloat16".
 
     See Also
     --------
@@ -249,38 +252,43 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
     Notes
     -----
-    With ``f`` the predictor, ``g_0, ..., g_b`` the targets and ``D_1, ..., D_b`` the
-    copies of the training set ``D_0``, training minimises the sum of
-    ``|f(x) - g_i(x)|^2`` over all i and all x in ``D_i``. Every target is standardised,
-    output by output, over its copy. The error of a row is the mean over the m outputs::
+    Let ``f`` be the predictor, ``g_0, ..., g_b`` the targets, ``D_0`` the training set and
+    ``D_1, ..., D_b`` its copies. Training minimises the sum of ``|f(x) - g_i(x)|^2`` over all
+    i and all x in ``D_i``; every output of ``g_i`` is standardised over ``D_i``. The error of
+    a row is the mean over the m outputs::
 
         e(x) = |f(x) - g_0(x)|^2 / m
 
-    and its contrast says how far the predictor has gone over to another target::
+    and its contrast says how far the answer of the predictor has moved from the first target
+    to another::
 
         c(x) = max(0, max_i c_i(x)),    i = 1, ..., b
         c_i(x) = 1 + (|f(x) - g_0(x)|^2 - |f(x) - g_i(x)|^2) / |g_i(x) - g_0(x)|^2
 
-    1 where it is as near to that target as to the first, and 2 where it has arrived.
-    A row that looks like a copy is given away by its contrast even where its
-    target is easy to mimic; one that looks like nothing seen before by its error.
-    Where there are several such judgements, by error and contrast and by the two
-    predictors of "two-sided", each is divided by the level at which it would raise
-    the alarm alone, and the largest counts. :meth:`score_samples` is minus that. A third
-    of the rows held out, or of those given to :meth:`calibrate`, tells these levels, and
-    the others set the threshold.
+    It is 1 where the answer is as near to that target as to the first, and 2 where it has
+    arrived there. The contrast gives away a row that looks like a copy, even where the first
+    target is easy to mimic on it; the error gives away a row that looks like nothing seen
+    before.
 
-    ``k="auto"`` looks at how sharp each normal image is, by the mean squared
-    difference of neighbouring pixels, and at how simple, by the entropy of its
-    singular values, the log effective rank. It takes the strength with which the
-    copies are less sharp than the images in about 75 % of all pairs of the one and
-    the other (85 % for "dct" and "gaussian"), or the one that leaves about half of
-    the mean log effective rank (75 % for "dct", 85 % for "gaussian"), whichever is
-    stronger. The sharpened copy is to be the sharper one in about 63 % of the pairs.
+    There may be several such judgements: the error and the contrast, of each of the two
+    predictors of "two-sided". Each is then divided by the level at which it would raise the
+    alarm alone, and the largest quotient is the novelty of the row; :meth:`score_samples`
+    returns minus that. A third of the rows held out, or of those given to :meth:`calibrate`,
+    sets these levels, and the others set the threshold.
 
-    Novelties that are about as sharp as the normal images and differ in what
-    they show, CIFAR-100 for a detector of CIFAR-10 for instance, are mostly not
-    found.
+    ``k="auto"`` measures how sharp each normal image is, by the mean squared difference of
+    neighbouring pixels, and how simple, by the entropy of its singular values, the log
+    effective rank. It compares two strengths and takes the stronger. With the first, the copy
+    is the less sharp one in about 75 % of all pairs of an image and a copy (85 % for "dct"
+    and "gaussian"); with the second, the copies keep about half of the mean log effective
+    rank of the images (75 % for "dct", 85 % for "gaussian"). The strength of the sharpened
+    copy is chosen so that the copy is the sharper one in about 63 % of the pairs.
+
+    Novel images that are about as sharp as the normal ones and differ in what they show,
+    CIFAR-100 for a detector of CIFAR-10 for instance, are mostly not found.
+
+    Scores, p-values and labels are numpy arrays or, if X is a torch tensor and scikit-learn's
+    `array_api_dispatch` is on, tensors on the device of X.
 
     References
     ----------
@@ -384,22 +392,22 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def fit(self, X: Any, y: Any = None) -> SVDRNDDetector:
         """Learn what is normal.
 
-        Ctrl-C ends the training and keeps what was learned, with a ConvergenceWarning; in
-        the first epoch, with `checkpoint`, or among several processes, it is raised.
-        Callbacks of scikit-learn (`set_callbacks`) are told of every epoch and may end the
-        training too.
+        Ctrl-C ends the training and keeps what was learned so far, with a ConvergenceWarning.
+        In the first epoch, with `checkpoint`, or among several processes, the
+        KeyboardInterrupt is raised instead. Callbacks of scikit-learn 1.9 or later
+        (`set_callbacks`) are told of every epoch and may end the training too.
 
         Parameters
         ----------
         X : array-like or tensor
             Images, (n, H, W), (n, C, H, W) or (n, H, W, C), or rows of shape
-            (n, n_features), of any real dtype. Also a torch Dataset of them, or a
-            DataLoader that keeps the order of its rows; arrays of HDF5 and Zarr files
+            (n, n_features), of any real dtype. A torch Dataset of these is accepted too, and
+            so is a DataLoader that keeps the order of its rows. Arrays of HDF5 and Zarr files
             and of dask are read slice by slice.
         y : array-like of shape (n,), default=None
-            Rows labelled -1, scikit-learn's outlier, are left out. Any other
-            label is ignored, with a warning if there are two and neither is -1: one of
-            them may mean outliers, which would be trained on.
+            Rows labelled -1, scikit-learn's label of an outlier, are left out of the training.
+            Any other label means normal. If there are two labels and neither is -1, a warning
+            says so: one of them may mean outliers, which would be trained on.
 
         Returns
         -------
@@ -409,17 +417,24 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Raises
         ------
         ValueError
-            If X is not finite and real, holds values whose variance is not, too few
-            rows, channels that cannot be told or images too small for the networks, if
-            `k` is out of range for the images, if a blur changes their shape, if there is
-            no room for the networks or the device is not there, if `y` has another length
-            or no normal row, if `early_stopping` meets a number as `contamination`, if
-            `checkpoint` belongs to another fit, or if the training diverges.
+            If X is not finite and real, or its variance is not finite; if it has fewer than
+            two normal rows, channels that cannot be told, or images too small for the
+            networks; if `y` and X differ in length; if a parameter is out of range, as `k`
+            for the images; if a copy has another shape than its image, or is not finite; if
+            the networks do not fit into memory, or the device is not there; if
+            `early_stopping` meets a number as `contamination`; if `checkpoint` belongs to
+            another fit; or if the training diverges.
         OSError
-            If there is no room on the disk for copies beyond `working_memory`.
+            If the disk has no room for what exceeds half of scikit-learn's `working_memory`.
         TypeError
-            If X is sparse or holds objects that are no numbers, if `blur` or `geometry` is no
-            transformer, or if `network` is a module or does not return one.
+            If X is sparse or holds objects that are not numbers, if `blur` or `geometry` is
+            not a transformer, or if `network` is a module or does not return one.
+
+        Warns
+        -----
+        CalibrationWarning
+            If fewer than 19 held-out rows set the threshold, or if `warm_start` meets none but
+            rows that were trained on before.
         """
         goes_on = self.warm_start and hasattr(self, "_pairs")
         return self._learn(X, y, goes_on=goes_on, max_epochs=self.max_epochs)
@@ -428,18 +443,19 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def partial_fit(self, X: Any, y: Any = None) -> SVDRNDDetector:
         """Learn a little more of what is normal, from new images.
 
-        One pass over the new images and their copies, at a tenth of `learning_rate`;
-        all else is as with `warm_start`. What is not shown again is forgotten bit by
-        bit. The threshold is set anew, by the rows of X that are held out, which are
-        none of those that were trained on before: with few of them, call
-        :meth:`calibrate` afterwards. Before `fit`, the same as `fit`.
+        It makes one pass over the new images and their copies, at a tenth of
+        `learning_rate`; all else is as with `warm_start`. What is not shown again is
+        gradually forgotten. The threshold is set anew on rows of X that are held out, as long
+        as there are some that were never trained on. If these are few, call :meth:`calibrate`
+        afterwards. Before `fit`, this is the same as `fit`.
 
         Parameters
         ----------
         X : array-like or tensor
             Images or rows of the shape seen in `fit`.
         y : array-like of shape (n,), default=None
-            Rows labelled -1, scikit-learn's outlier, are left out.
+            Rows labelled -1, scikit-learn's label of an outlier, are left out of the training.
+            Any other label means normal.
 
         Returns
         -------
@@ -448,8 +464,14 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
         Raises
         ------
-        ValueError, TypeError
+        ValueError, TypeError, OSError
             As `fit` does, and if the rows have another shape than in `fit`.
+
+        Warns
+        -----
+        CalibrationWarning
+            If fewer than 19 held-out rows set the threshold, or if all rows were trained on
+            before.
         """
         goes_on = hasattr(self, "_pairs")
         if goes_on:
@@ -875,7 +897,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     # -- verdicts ---------------------------------------------------------
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """Minus the novelty of each row.
+        """Score each row: minus its novelty, the larger the more normal.
 
         Parameters
         ----------
@@ -885,18 +907,17 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Returns
         -------
         scores : ndarray of shape (n,), float64
-            Minus the novelty of each row, at most 0: the larger the more normal.
-            The error itself, or, where there are several judgements (see the
-            notes), the largest of them, each in its own unit.
+            At most 0. Minus the error of each row or, where there are several judgements
+            (see the notes of the class), minus the largest of them, each divided by its level.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            If the rows have another shape than in `fit`, or are not finite.
+            If the rows have another shape than in `fit`, or are not real and finite.
         TypeError
-            If X is sparse or holds objects that are no numbers.
+            If X is sparse or holds objects that are not numbers.
         """
         now = self._snapshot()
         return in_namespace_of(X, now._scores(now._novelties_of(now._validated(X))))
@@ -980,7 +1001,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self.calibration_scores_ = np.sort(scores)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Score of each row above the threshold.
+        """Score of each row minus the threshold.
 
         Parameters
         ----------
@@ -990,7 +1011,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Returns
         -------
         decision : ndarray of shape (n,), float64
-            ``score_samples(X) - offset_``: negative for novel rows.
+            ``score_samples(X) - offset_``: negative for rows that are called novel.
 
         Raises
         ------
@@ -1003,7 +1024,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         return now.score_samples(X) - now.offset_
 
     def predict(self, X: Any) -> np.ndarray:
-        """Tell normal rows from novel ones.
+        """Label each row as normal or novel.
 
         Parameters
         ----------
@@ -1013,7 +1034,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Returns
         -------
         labels : ndarray of shape (n,), int
-            1 for normal, -1 for novel.
+            1 for normal, -1 for novel, where `decision_function` is negative.
 
         Raises
         ------
@@ -1030,38 +1051,42 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         prefer_skip_nested_validation=True,
     )
     def calibrate(self, X: Any, false_alarm_rate: float = 0.05) -> SVDRNDDetector:
-        """Set the threshold anew by new normal rows, without training again.
+        """Set the threshold anew on new normal rows, without training again.
 
         Where there are several judgements (see the notes of the class), a third of the rows
-        tells the unit of each, at the rate of this call, and the others the threshold: the
-        scores are in other units afterwards.
-
-        It warns if most of the rows are novel by the threshold they are to move. That is what
-        rows look like that were prepared in another way than those of `fit`, divided by 255 for
-        instance, and a threshold that calls these normal finds nothing any more.
+        sets the level of each, for the rate given here, and the others set the threshold. As
+        scores are in units of these levels, they cannot be compared with those from before.
 
         Parameters
         ----------
         X : array-like or tensor
             Normal images or rows that were not trained on, of the shape seen in `fit`.
         false_alarm_rate : float, default=0.05
-            Share of further normal rows that may be called novel, in (0, 1).
+            Share of further normal rows that are expected to be called novel, in (0, 1).
 
         Returns
         -------
         self : object
-            The same detector, with `offset_` and `calibration_scores_` of these rows.
+            The same detector, with `offset_` and `calibration_scores_` from these rows.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            If the rate is out of range, if fewer rows than ``1 / rate - 1`` are to set the
-            threshold, which cannot keep it, or, as TypeError, if `score_samples` does not
-            take X.
+            If the rate is out of range, or if the rows that set the threshold are fewer than
+            ``1 / rate - 1``, too few to keep it.
+        ValueError, TypeError
+            If `score_samples` does not take X.
         RuntimeError
             If another thread fits the detector meanwhile.
+
+        Warns
+        -----
+        CalibrationWarning
+            If most of the rows are novel by the threshold so far. Rows that were prepared in
+            another way than those of `fit`, divided by 255 for instance, look like that, and
+            a threshold that calls them normal finds nothing any more.
 
         Examples
         --------
@@ -1108,12 +1133,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def p_values(self, X: Any) -> np.ndarray:
         """How rarely a normal row is as novel as each of these.
 
-        The p-value of a row is the share of the held-out normal rows, and itself,
-        that score no higher [1]_. For a new normal row it is at most p with
-        probability p or less, whatever the images and however good the detector is, if
-        the rows held out had no part in the training: `calibrate` with new ones sees to
-        that. Of those that `fit` holds out, `early_stopping` and ``k="auto"`` know a
-        little, which has not been seen to matter.
+        The conformal p-value of a row is the share of rows that score no higher than it does,
+        among the held-out normal rows and itself [1]_. For a new normal row it is at most p
+        with probability p or less, whatever the images and however good the detector, if the
+        held-out rows had no part in the training. To be sure of that, call `calibrate` with
+        new rows. `early_stopping` and ``k="auto"`` do look at the rows that `fit` holds out,
+        but that has not been seen to matter.
 
         Parameters
         ----------
@@ -1123,7 +1148,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Returns
         -------
         p : ndarray of shape (n,), float64
-            In [1 / (m + 1), 1], with m the number of `calibration_scores_`.
+            In [1 / (m + 1), 1], with m the length of `calibration_scores_`.
 
         Raises
         ------
@@ -1163,14 +1188,14 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         return in_namespace_of(X, conformal_p_values(scores, now.calibration_scores_))
 
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
-        """Fit to X, with the rows that `y` labels -1 left out, and label all of X.
+        """Fit to X, except for the rows that `y` labels -1, and label all of X.
 
         Parameters
         ----------
         X : array-like or tensor
             Images or rows, as in `fit`.
         y : array-like of shape (n,), default=None
-            Rows labelled -1 are left out of the training.
+            Rows labelled -1 are left out of the training, as in `fit`.
 
         Returns
         -------
@@ -1179,7 +1204,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
         Raises
         ------
-        ValueError, TypeError
+        ValueError, TypeError, OSError
             As `fit` does.
         """
         # The mixin's own would drop y and train on the labelled outliers.

@@ -13,7 +13,11 @@ _SCORE_PRECISION = 1e-5
 
 
 class CalibrationWarning(UserWarning):
-    """The rows that set a threshold are too few, or too odd, for it to keep what it promises."""
+    """Warning that a threshold may not keep the rate of false alarms that it promises.
+
+    The rows that set it are too few, were trained on, or, in
+    :meth:`~skrnd.SVDRNDDetector.calibrate`, were mostly novel so far.
+    """
 
 
 def held_out_threshold(scores: np.ndarray, false_alarm_rate: float) -> float:

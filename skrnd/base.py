@@ -29,32 +29,31 @@ class BaseImageTransformer(
 ):
     """Base class of blurs and geometry: images in, images of the same shape out.
 
-    A subclass writes an ``__init__`` that stores its parameters (with
-    `image_shape` and `channel_axis` among them, if it is to take flat rows, and images
-    whose channels cannot be told) and `_transform_images`. All the rest, the
-    layouts, dtypes, checks, memory and the scikit-learn interface, is here.
+    A subclass defines two methods: `_transform_images`, and an ``__init__`` that stores
+    its parameters. `image_shape` and `channel_axis` are among these if the subclass is to take
+    flat rows, and images whose channels are not found by themselves. This class does all
+    the rest: layouts, dtypes, checks, memory and the scikit-learn interface.
 
     Parameters
     ----------
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
-        (height, width, channels), for X of flat rows. Without it, a flat row is
-        an image one pixel high.
+        (height, width, channels), where each row of X is a flattened image.
+        Without it, a flat row is an image one pixel high.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of the stack (n, ...) that holds the channels of 3-D images: 1 for
-        (n, channels, height, width), -1 for (n, height, width, channels).
-        "auto" takes the end that has one to four entries and refuses to guess
-        when both or neither have. 3 and -3 are accepted as other names of -1
-        and 1.
+        Axis that holds the channels, where images have them: 1 (or -3) for (n, channels,
+        height, width), -1 (or 3) for (n, height, width, channels). "auto" takes the first or
+        the last axis of an image, whichever has one to four entries, and refuses to guess if
+        both or neither have.
 
     Attributes
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features of flat rows, if they have string names.
+        Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
-        Shape of one row of X.
+        Shape of one row of X, ``X.shape[1:]``.
 
     See Also
     --------
@@ -63,7 +62,7 @@ class BaseImageTransformer(
 
     Examples
     --------
-    A median filter as a blur of one's own:
+    A blur of your own, by a median filter:
 
     >>> import numpy as np
     >>> import scipy.ndimage
@@ -97,23 +96,26 @@ class BaseImageTransformer(
         self.channel_axis = channel_axis
 
     def _transform_images(self, images: torch.Tensor) -> torch.Tensor | np.ndarray:
-        """Transform a stack of images; to be written by the subclass.
+        """Transform a stack of images; every subclass defines this method.
 
         Parameters
         ----------
         images : tensor of shape (n, C, H, W)
-            float32 or float64, on the CPU when X was a numpy array, so that
-            numpy and scipy functions take it as it is.
+            float32 or float64. If X was a numpy array, it is on the CPU, so that numpy and
+            scipy functions take it as it is. It is a copy, which may be changed in place.
 
         Returns
         -------
         tensor or ndarray of shape (n, C, H, W)
+            The transformed images.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define _transform_images.")
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> BaseImageTransformer:
         """Check X and the parameters, and remember the shape of a row.
+
+        Nothing is learned from the values of X.
 
         Parameters
         ----------
@@ -130,10 +132,10 @@ class BaseImageTransformer(
         Raises
         ------
         ValueError
-            If X is not a stack of real, finite images in a layout that can be
-            told, or if a parameter is out of range for them.
+            If X does not hold real, finite images, if its layout is ambiguous, or if a
+            parameter is out of range for the images.
         TypeError
-            If X is sparse or holds objects that are no numbers.
+            If X is sparse or holds objects that are not numbers.
         """
         with unchanged_on_error(self):
             X, layout = self._validate(X, reset=True)
@@ -143,6 +145,8 @@ class BaseImageTransformer(
     def transform(self, X: Any) -> Any:
         """Transform images.
 
+        `fit` need not be called before. If it was, images must have the shape seen there.
+
         Parameters
         ----------
         X : array-like or tensor
@@ -151,17 +155,18 @@ class BaseImageTransformer(
         Returns
         -------
         X_new : ndarray or tensor
-            Of the shape and layout of X; a tensor on the same device if X is
-            one. Floats of up to 64 bits keep their dtype; integers and booleans come back as
-            float32 up to 16 bits and as float64 beyond. Values that a 16-bit dtype has
-            no room for become its largest.
+            The transformed images, in the shape and layout of X. If X is a tensor, so is
+            X_new, on the same device. Floats of up to 64 bits keep their dtype. Booleans and
+            integers of up to 16 bits become float32, longer integers float64. Values beyond
+            the range of a 16-bit dtype are clipped to it.
 
         Raises
         ------
         ValueError
-            If X is not a stack of real, finite images, or not of the shape seen in `fit`.
+            If X does not hold real, finite images, if they have another shape than in `fit`,
+            or if a parameter is out of range for them.
         TypeError
-            If X is sparse or holds objects that are no numbers.
+            If X is sparse or holds objects that are not numbers.
         """
         self._validate_params()
         X, layout = self._validate(X, reset=False)
@@ -215,17 +220,17 @@ class BaseImageTransformer(
     # method, scikit-learn leaves them as they are, whatever the output is set to.
     @available_if(_holds_rows)
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names of the features of flat rows, which are those that came in.
+        """Get the names of the features of flat rows: the same as those of the input.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names to take where X had none.
+            Names to use if X had none in `fit`. None makes them "x0", "x1" and so on.
 
         Returns
         -------
-        names : ndarray of str
-            As many as `n_features_in_`.
+        names : ndarray of shape (`n_features_in_`,)
+            The names, as strings.
 
         Raises
         ------

@@ -1,8 +1,8 @@
 """Blurs, and their opposite: transformers that take detail out of images or add it.
 
-A blurred copy of the normal images is what teaches
-:class:`~skrnd.SVDRNDDetector` that "smooth" is not "normal", and a sharpened
-one that "sharp" is not. Each is also a scikit-learn transformer of its own.
+A blurred copy of the normal images teaches :class:`~skrnd.SVDRNDDetector` that
+"smooth" is not "normal", and a sharpened copy that "sharp" is not. What makes these
+copies are scikit-learn transformers, which can also be used by themselves.
 """
 
 from __future__ import annotations
@@ -163,38 +163,42 @@ class SVDBlur(SpectrumTransformer):
     Channel ``X_j`` of numerical rank ``N_j`` with singular value decomposition
     ``U diag(s) V^T`` becomes ``U diag(s_1, ..., s_{N_j - K}, 0, ..., 0) V^T``:
     the K smallest of its non-zero singular values are zeroed [1]_. A channel of
-    rank K or less has none to spare and becomes zero, as in the authors' code.
-    The rank counts the singular values above ``s_1 * max(H, W) * eps``, as
-    :func:`numpy.linalg.matrix_rank` does, with eps that of the dtype of X
-    (float64 for integers, which are exact).
+    rank K or less has none left then and becomes zero, as in the authors' code.
+    The rank is the number of singular values above ``s_1 * max(H, W) * eps``, as in
+    :func:`numpy.linalg.matrix_rank`, with the eps of float32 for floats of up to
+    32 bits, and of float64 for all other X (integers are exact).
 
     Parameters
     ----------
     k : int or float, default=0.875
         How many singular values are zeroed. An int is the paper's K, from 1 to
         ``min(H, W) - 1``. A float in (0, 1) is a share of ``min(H, W)``, rounded
-        to a number within that range; the default is the paper's 28 of 32. The
-        share keeps its meaning when the size of the images changes.
+        to an int in that range; it keeps its meaning when the size of the images
+        changes. The default is the paper's 28 of 32.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
-        (height, width, channels), for X of flat rows. Without it, a flat row is
-        an image one pixel high; it has one singular value and so a float `k`
-        leaves it as it is, and an int `k` is out of range.
+        (height, width, channels), where each row of X is a flattened image.
+        Without it, a flat row is an image one pixel high. Such an image has one
+        singular value, so a float `k` leaves it as it is, and an int `k` is out
+        of range.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of the stack that holds the channels of 3-D images. "auto" takes
-        the end that has one to four entries.
+        Axis that holds the channels, where images have them: 1 (or -3) for (n, channels,
+        height, width), -1 (or 3) for (n, height, width, channels). "auto" takes the first or
+        the last axis of an image, whichever has one to four entries, and refuses to guess if
+        both or neither have.
 
     Attributes
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features of flat rows, if they have string names.
+        Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
-        Shape of one row of X.
+        Shape of one row of X, ``X.shape[1:]``.
 
     See Also
     --------
+    SVDSoften : Makes an image as simple, but keeps its rank.
     SVDSharpen : The opposite.
 
     References
@@ -236,37 +240,41 @@ class SVDBlur(SpectrumTransformer):
 class SVDSoften(SpectrumTransformer):
     """Let the singular values of every channel of every image fall off faster.
 
-    Singular values ``s_i`` become ``s_1 * (s_i / s_1) ** p``. The power p is found
-    for each channel: the one that leaves as much of its log effective rank, the
-    entropy of ``s / sum(s)``, as :class:`SVDBlur` leaves when it zeroes the K
-    smallest, but at most 8.
+    A singular value ``s_i`` becomes ``s_1 * (s_i / s_1) ** p``. The power p, at most 8,
+    is found for each channel: it leaves as much of the log effective rank [1]_, the
+    entropy of ``s / sum(s)``, as :class:`SVDBlur` does by zeroing the K smallest.
 
-    An image whose singular values were cut off is like no other in that its rank
-    is low, and a network that trains for long knows it by that. A softened one is
-    as simple, and can only be known by being so.
+    Zeroing singular values leaves an image of low rank, which hardly any other image
+    has, and a network that is trained for long recognises the copy by that alone. A
+    softened image is as simple but keeps its rank, so that only its simplicity is left
+    to recognise it by.
 
     Parameters
     ----------
     k : int or float, default=0.8
-        As many singular values as :class:`SVDBlur` would have to zero: an int
-        from 1 to ``min(H, W) - 1``, or a share of ``min(H, W)`` in (0, 1).
+        How many singular values :class:`SVDBlur` would zero to make the image as
+        simple: an int from 1 to ``min(H, W) - 1``, or a share of ``min(H, W)``
+        in (0, 1).
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
-        (height, width, channels), for X of flat rows. Without it, a flat row is
-        an image one pixel high; it has one singular value and so a float `k`
-        leaves it as it is, and an int `k` is out of range.
+        (height, width, channels), where each row of X is a flattened image.
+        Without it, a flat row is an image one pixel high. Such an image has one
+        singular value, so a float `k` leaves it as it is, and an int `k` is out
+        of range.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of the stack that holds the channels of 3-D images. "auto" takes
-        the end that has one to four entries.
+        Axis that holds the channels, where images have them: 1 (or -3) for (n, channels,
+        height, width), -1 (or 3) for (n, height, width, channels). "auto" takes the first or
+        the last axis of an image, whichever has one to four entries, and refuses to guess if
+        both or neither have.
 
     Attributes
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features of flat rows, if they have string names.
+        Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
-        Shape of one row of X.
+        Shape of one row of X, ``X.shape[1:]``.
 
     See Also
     --------
@@ -321,35 +329,37 @@ class SVDSharpen(SpectrumTransformer):
     """Amplify the smallest singular values of every channel of every image.
 
     The opposite of :class:`SVDBlur`: the K smallest of the non-zero singular
-    values are multiplied by `gain`, so that ``x`` becomes
-    ``x + (gain - 1) * (x - blur(x))``. All of them are, in a channel of rank K
-    or less.
+    values are multiplied by `gain`, so that an image ``x`` becomes
+    ``x + (gain - 1) * (x - blur(x))``. In a channel of rank K or less, all of them
+    are.
 
     Parameters
     ----------
     k : int or float, default=0.5
-        How many singular values are amplified, counted as by
-        :class:`SVDBlur`: an int from 1 to ``min(H, W) - 1``, or a share of
-        ``min(H, W)`` in (0, 1).
+        How many singular values are amplified, counted as in :class:`SVDBlur`:
+        an int from 1 to ``min(H, W) - 1``, or a share of ``min(H, W)`` in (0, 1).
     gain : float, default=4.0
-        What they are multiplied by, above 1.
+        Factor by which they are multiplied, above 1.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
-        (height, width, channels), for X of flat rows. Without it, a flat row is
-        an image one pixel high; it has one singular value and so a float `k`
-        leaves it as it is, and an int `k` is out of range.
+        (height, width, channels), where each row of X is a flattened image.
+        Without it, a flat row is an image one pixel high. Such an image has one
+        singular value, so a float `k` leaves it as it is, and an int `k` is out
+        of range.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of the stack that holds the channels of 3-D images. "auto" takes
-        the end that has one to four entries.
+        Axis that holds the channels, where images have them: 1 (or -3) for (n, channels,
+        height, width), -1 (or 3) for (n, height, width, channels). "auto" takes the first or
+        the last axis of an image, whichever has one to four entries, and refuses to guess if
+        both or neither have.
 
     Attributes
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features of flat rows, if they have string names.
+        Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
-        Shape of one row of X.
+        Shape of one row of X, ``X.shape[1:]``.
 
     See Also
     --------
@@ -407,33 +417,35 @@ class _SeparableBlur(BaseImageTransformer):
 class DCTBlur(_SeparableBlur):
     """Keep the lowest frequencies of the discrete cosine transform.
 
-    Of the orthonormal 2-D DCT-II of every channel, the coefficient at vertical
+    In the orthonormal 2-D DCT-II of every channel, the coefficient at vertical
     frequency u and horizontal frequency v is kept if ``u < H - k`` and
-    ``v < W - k`` and set to zero otherwise.
+    ``v < W - k``, and set to zero otherwise.
 
     Parameters
     ----------
     k : int or float, default=0.6
         How many of the highest frequencies are dropped along each axis. An int
         is that number, from 1 to ``min(H, W) - 1``. A float in (0, 1) is a share
-        of the frequencies of each axis, rounded, of which at least one goes and
-        one stays.
+        of the frequencies of each axis, rounded; at least one frequency is dropped
+        and at least one is kept.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
-        (height, width, channels), for X of flat rows. Without it, a flat row is
-        an image one pixel high.
+        (height, width, channels), where each row of X is a flattened image.
+        Without it, a flat row is an image one pixel high.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of the stack that holds the channels of 3-D images. "auto" takes
-        the end that has one to four entries.
+        Axis that holds the channels, where images have them: 1 (or -3) for (n, channels,
+        height, width), -1 (or 3) for (n, height, width, channels). "auto" takes the first or
+        the last axis of an image, whichever has one to four entries, and refuses to guess if
+        both or neither have.
 
     Attributes
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features of flat rows, if they have string names.
+        Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
-        Shape of one row of X.
+        Shape of one row of X, ``X.shape[1:]``.
 
     Examples
     --------
@@ -474,8 +486,8 @@ class DCTBlur(_SeparableBlur):
 class GaussianBlur(_SeparableBlur):
     """Convolve every channel with a Gaussian.
 
-    The same as :func:`scipy.ndimage.gaussian_filter` on each channel: the
-    kernel is cut at four standard deviations and the image is continued by
+    The result is that of :func:`scipy.ndimage.gaussian_filter` on each channel: the
+    kernel is cut off at four standard deviations, and the image is continued by
     reflection about its edges.
 
     Parameters
@@ -484,20 +496,22 @@ class GaussianBlur(_SeparableBlur):
         Standard deviation of the Gaussian in pixels, above 0.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
-        (height, width, channels), for X of flat rows. Without it, a flat row is
-        an image one pixel high.
+        (height, width, channels), where each row of X is a flattened image.
+        Without it, a flat row is an image one pixel high.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of the stack that holds the channels of 3-D images. "auto" takes
-        the end that has one to four entries.
+        Axis that holds the channels, where images have them: 1 (or -3) for (n, channels,
+        height, width), -1 (or 3) for (n, height, width, channels). "auto" takes the first or
+        the last axis of an image, whichever has one to four entries, and refuses to guess if
+        both or neither have.
 
     Attributes
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features of flat rows, if they have string names.
+        Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
-        Shape of one row of X.
+        Shape of one row of X, ``X.shape[1:]``.
 
     Examples
     --------

@@ -1,14 +1,14 @@
 """Geometry and photometry: transformers that turn, move or invert images.
 
-The further copies of the paper's Table 2. Like the blurs, each is a scikit-learn
-transformer, and makes a copy of the normal images when it is passed to
-:class:`~skrnd.SVDRNDDetector`::
+They make the other copies of Table 2 in Choi and Chung, "Novelty Detection Via
+Blurring". Like the blurs, each is a scikit-learn transformer, and makes a copy of the
+normal images when it is passed to :class:`~skrnd.SVDRNDDetector`::
 
-    SVDRNDDetector(blur=None, geometry=Flip())   # mirrored copy alone
+    SVDRNDDetector(blur=None, geometry=Flip())   # only the mirrored copy
     SVDRNDDetector(blur="svd", geometry=Rotate())  # SVD-ROT-RND
 
-What comes in from beyond the edge of an image is its own reflection about that
-edge, as in :class:`~skrnd.blur.GaussianBlur`.
+Where a pixel comes from beyond the edge of an image, the image is continued by
+reflection about that edge, as in :class:`~skrnd.blur.GaussianBlur`.
 """
 
 from __future__ import annotations
@@ -39,20 +39,22 @@ class Flip(BaseImageTransformer):
         "horizontal" swaps left and right, "vertical" top and bottom.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
-        (height, width, channels), for X of flat rows. Without it, a flat row is
-        an image one pixel high.
+        (height, width, channels), where each row of X is a flattened image.
+        Without it, a flat row is an image one pixel high.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of the stack that holds the channels of 3-D images. "auto" takes
-        the end that has one to four entries.
+        Axis that holds the channels, where images have them: 1 (or -3) for (n, channels,
+        height, width), -1 (or 3) for (n, height, width, channels). "auto" takes the first or
+        the last axis of an image, whichever has one to four entries, and refuses to guess if
+        both or neither have.
 
     Attributes
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features of flat rows, if they have string names.
+        Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
-        Shape of one row of X.
+        Shape of one row of X, ``X.shape[1:]``.
 
     Examples
     --------
@@ -81,29 +83,31 @@ class Flip(BaseImageTransformer):
 class Rotate(BaseImageTransformer):
     """Rotate images about their centre.
 
-    Quarter turns of square images and half turns of any are exact; every other
-    angle interpolates linearly between pixels.
+    Quarter turns of square images and half turns of all images are exact; any other
+    angle interpolates linearly between pixels. The shape stays the same.
 
     Parameters
     ----------
     angle : float, default=90.0
-        Degrees, anticlockwise.
+        Angle in degrees, anticlockwise; negative is clockwise.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
-        (height, width, channels), for X of flat rows. Without it, a flat row is
-        an image one pixel high.
+        (height, width, channels), where each row of X is a flattened image.
+        Without it, a flat row is an image one pixel high.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of the stack that holds the channels of 3-D images. "auto" takes
-        the end that has one to four entries.
+        Axis that holds the channels, where images have them: 1 (or -3) for (n, channels,
+        height, width), -1 (or 3) for (n, height, width, channels). "auto" takes the first or
+        the last axis of an image, whichever has one to four entries, and refuses to guess if
+        both or neither have.
 
     Attributes
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features of flat rows, if they have string names.
+        Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
-        Shape of one row of X.
+        Shape of one row of X, ``X.shape[1:]``.
 
     Examples
     --------
@@ -145,28 +149,30 @@ class Translate(BaseImageTransformer):
     Parameters
     ----------
     shift : int or float, default=0.25
-        An int is a number of pixels, a float in (-1, 1) a share of the height
-        or width, rounded to whole pixels. Negative is up or to the left. At
-        least one row or column of the image stays in it: a share is rounded to that,
-        and an int must be smaller than the side.
+        An int is a number of pixels, smaller in size than the side that is shifted
+        along. A float in (-1, 1) is a share of the height or width, rounded to whole
+        pixels so that at least one row or column of the image stays in it. Negative
+        values shift up or to the left.
     axis : {"vertical", "horizontal"}, default="vertical"
-        Direction of the shift.
+        Direction of the shift: "vertical" is down, "horizontal" to the right.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
-        (height, width, channels), for X of flat rows. Without it, a flat row is
-        an image one pixel high.
+        (height, width, channels), where each row of X is a flattened image.
+        Without it, a flat row is an image one pixel high.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of the stack that holds the channels of 3-D images. "auto" takes
-        the end that has one to four entries.
+        Axis that holds the channels, where images have them: 1 (or -3) for (n, channels,
+        height, width), -1 (or 3) for (n, height, width, channels). "auto" takes the first or
+        the last axis of an image, whichever has one to four entries, and refuses to guess if
+        both or neither have.
 
     Attributes
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features of flat rows, if they have string names.
+        Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
-        Shape of one row of X.
+        Shape of one row of X, ``X.shape[1:]``.
 
     Examples
     --------
@@ -217,32 +223,34 @@ class Translate(BaseImageTransformer):
 class Shear(BaseImageTransformer):
     """Slant images about their centre.
 
-    A pixel moves along `axis` by the tangent of `angle` times its distance from
-    the middle across that axis. Interpolates linearly between pixels.
+    A pixel moves along `axis` by the tangent of `angle` times its distance from the
+    centre, measured across that axis. Values are interpolated linearly between pixels.
 
     Parameters
     ----------
     angle : float, default=30.0
-        Degrees, in (-90, 90). Positive moves the lower half to the right, or the
-        right half down.
+        Angle in degrees, in (-90, 90). A positive one moves the lower half to the
+        right, or, with a vertical `axis`, the right half down.
     axis : {"vertical", "horizontal"}, default="horizontal"
-        Direction in which pixels move.
+        Direction in which the pixels move.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
-        (height, width, channels), for X of flat rows. Without it, a flat row is
-        an image one pixel high.
+        (height, width, channels), where each row of X is a flattened image.
+        Without it, a flat row is an image one pixel high.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of the stack that holds the channels of 3-D images. "auto" takes
-        the end that has one to four entries.
+        Axis that holds the channels, where images have them: 1 (or -3) for (n, channels,
+        height, width), -1 (or 3) for (n, height, width, channels). "auto" takes the first or
+        the last axis of an image, whichever has one to four entries, and refuses to guess if
+        both or neither have.
 
     Attributes
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features of flat rows, if they have string names.
+        Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
-        Shape of one row of X.
+        Shape of one row of X, ``X.shape[1:]``.
 
     Examples
     --------
@@ -282,29 +290,32 @@ class Shear(BaseImageTransformer):
 class Contrast(BaseImageTransformer):
     """Pull the pixels of every channel towards their mean, or away from it.
 
-    Every pixel x of a channel with mean m becomes ``m + factor * (x - m)``,
-    image by image.
+    In every image by itself, a pixel x of a channel with mean m becomes
+    ``m + factor * (x - m)``.
 
     Parameters
     ----------
     factor : float, default=0.5
-        Above 0. Below 1 takes contrast away, above 1 adds it.
+        Factor of the contrast, above 0: less than 1 reduces it, more than 1
+        increases it.
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
-        (height, width, channels), for X of flat rows. Without it, a flat row is
-        an image one pixel high.
+        (height, width, channels), where each row of X is a flattened image.
+        Without it, a flat row is an image one pixel high.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of the stack that holds the channels of 3-D images. "auto" takes
-        the end that has one to four entries.
+        Axis that holds the channels, where images have them: 1 (or -3) for (n, channels,
+        height, width), -1 (or 3) for (n, height, width, channels). "auto" takes the first or
+        the last axis of an image, whichever has one to four entries, and refuses to guess if
+        both or neither have.
 
     Attributes
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features of flat rows, if they have string names.
+        Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
-        Shape of one row of X.
+        Shape of one row of X, ``X.shape[1:]``.
 
     Examples
     --------
@@ -338,27 +349,29 @@ class Contrast(BaseImageTransformer):
 class Invert(BaseImageTransformer):
     """Swap light and dark in every channel.
 
-    Every pixel x of a channel becomes ``min + max - x``, with the least and the
-    greatest value of that channel, image by image, so that its range stays.
+    In every image by itself, a pixel x of a channel becomes ``min + max - x``, with the
+    least and the greatest value of that channel, so that its range stays the same.
 
     Parameters
     ----------
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
-        (height, width, channels), for X of flat rows. Without it, a flat row is
-        an image one pixel high.
+        (height, width, channels), where each row of X is a flattened image.
+        Without it, a flat row is an image one pixel high.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of the stack that holds the channels of 3-D images. "auto" takes
-        the end that has one to four entries.
+        Axis that holds the channels, where images have them: 1 (or -3) for (n, channels,
+        height, width), -1 (or 3) for (n, height, width, channels). "auto" takes the first or
+        the last axis of an image, whichever has one to four entries, and refuses to guess if
+        both or neither have.
 
     Attributes
     ----------
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features of flat rows, if they have string names.
+        Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
-        Shape of one row of X.
+        Shape of one row of X, ``X.shape[1:]``.
 
     Examples
     --------

@@ -1,7 +1,8 @@
 """The detector in the conventions of other packages.
 
-What it adapts to has to be there: this module is not imported by ``import skrnd``, and
-importing it without PyOD raises an ImportError. ``pip install "skrnd[pyod]"`` brings it.
+The other package has to be installed: this module is not imported by ``import skrnd``,
+and importing it without PyOD raises an ImportError. ``pip install "skrnd[pyod]"`` brings
+PyOD.
 """
 
 from __future__ import annotations
@@ -24,22 +25,23 @@ __all__ = ["PyODDetector"]
 
 
 class PyODDetector(BaseDetector):
-    """The detector as one of PyOD's, for PyOD's tools and with its labels and its sign.
+    """The detector as one of PyOD's, for PyOD's tools, with PyOD's labels and sign.
 
-    A row is 0 if it is normal and 1 if it is novel, and the larger its score the more
-    novel it is: the opposite of scikit-learn and of :class:`~skrnd.SVDRNDDetector`.
+    The label of a normal row is 0, that of a novel row 1, and the larger the score, the more
+    novel the row [1]_. In scikit-learn and :class:`~skrnd.SVDRNDDetector` the labels are 1 and
+    -1, and larger scores are more normal.
 
     Parameters
     ----------
     detector : SVDRNDDetector, default=None
-        What is fitted, unfitted; it stays as it is. None stands for
+        The detector of which `fit` fits a copy; it stays as it is. None stands for
         ``SVDRNDDetector()``.
     contamination : float in (0, 0.5] or thresholder, default=0.1
-        Share of outliers in the training data. It takes the place of the detector's own
-        `contamination`, so that all rows are trained on, and learned better than new
-        rows are: of these far more are called novel, see the notes. Or one of
-        :mod:`pyod.models.thresholds`, which come with pythresh and judge the scores of the
-        training data; the detector's own then remains.
+        Share of outliers in the training data. It replaces the `contamination` of the
+        detector, so that all rows are trained on. They are learned better than new rows, of
+        which far more are called novel; see the notes. A thresholder, one of
+        :mod:`pyod.models.thresholds`, which need pythresh, sets the threshold by the scores of
+        the training data; the detector then keeps its own `contamination`.
 
     Attributes
     ----------
@@ -59,14 +61,15 @@ class PyODDetector(BaseDetector):
 
     Notes
     -----
-    Where new rows are to be judged, take the detector itself, whose ``contamination="auto"``
-    holds rows out for the threshold, or move that by ``detector_.calibrate``: a share of the
-    training data is a threshold for these alone.
+    A threshold that is set by a share of the training data is for these data only. To judge
+    new rows, take the detector itself, whose ``contamination="auto"`` holds rows out for the
+    threshold, or call ``detector_.calibrate`` and then ``detector_.predict``: `threshold_`, by
+    which the methods of this class judge, stays that of `fit`.
 
     The other methods (`predict`, `predict_proba`, `predict_confidence`,
-    `predict_with_rejection`) are PyOD's own. Images are taken as the detector takes them;
-    those of PyOD's tools that insist on a table take them as flat rows, with the
-    detector's `image_shape`.
+    `predict_with_rejection`) are PyOD's own. Images are accepted in all shapes that the
+    detector accepts. For tools of PyOD that accept tables only, pass flat rows and set the
+    `image_shape` of the detector.
 
     References
     ----------
@@ -101,7 +104,7 @@ class PyODDetector(BaseDetector):
         X : array-like or tensor
             Images or rows, as :meth:`skrnd.SVDRNDDetector.fit` takes them.
         y : None
-            Ignored, as PyOD's unsupervised detectors do.
+            Ignored, as by PyOD's unsupervised detectors.
 
         Returns
         -------
@@ -110,8 +113,11 @@ class PyODDetector(BaseDetector):
 
         Raises
         ------
-        ValueError, TypeError
-            As :meth:`skrnd.SVDRNDDetector.fit`; or if `detector` is no SVDRNDDetector.
+        TypeError
+            If `detector` is not an SVDRNDDetector, or `contamination` neither a number nor a
+            thresholder.
+        ValueError, TypeError, OSError
+            As :meth:`skrnd.SVDRNDDetector.fit` does.
         """
         if not isinstance(self.detector, SVDRNDDetector | None):
             raise TypeError(
@@ -136,7 +142,7 @@ class PyODDetector(BaseDetector):
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """How novel each row is.
+        """Score how novel each row is.
 
         Parameters
         ----------
@@ -153,7 +159,9 @@ class PyODDetector(BaseDetector):
         NotFittedError
             Before `fit`.
         ValueError
-            If the rows have another shape than in `fit`, or are not finite.
+            If the rows have another shape than in `fit`, or are not real and finite.
+        TypeError
+            If X is sparse or holds objects that are not numbers.
         """
         check_is_fitted(self, "detector_")
         return -self.detector_.score_samples(X)

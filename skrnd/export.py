@@ -1,4 +1,4 @@
-"""Take a fitted detector to where neither this package nor torch is."""
+"""Export a fitted detector to where there is neither this package nor torch."""
 
 from __future__ import annotations
 
@@ -52,8 +52,9 @@ class _Verdict(nn.Module):
 def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     """Write a fitted detector as one ONNX graph: images in, scores and labels out.
 
-    Standardisation and threshold are part of the graph, so that a runtime for ONNX is
-    all it takes to use it.
+    Standardisation and threshold are part of the graph, so that nothing but a runtime
+    for ONNX is needed to use it. Checks are not: a row that holds NaN has the score NaN
+    and the label -1.
 
     Parameters
     ----------
@@ -65,19 +66,22 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        If it is no SVDRNDDetector. What the other steps of a Pipeline do is in no graph.
+        If it is not an SVDRNDDetector. Pass the last step of a Pipeline; what the other
+        steps do is not in the graph.
     NotFittedError
         If the detector is not fitted.
     ImportError
         Without onnx and onnxscript; ``pip install "skrnd[onnx]"`` brings them.
+    OSError
+        If the file cannot be written.
 
     Notes
     -----
-    The input is called ``X``: float32, of the shape that `fit` was given, with any
-    number of rows. The outputs are ``score``, float64, which is `score_samples`, and
-    ``label``, int64, 1 for normal and -1 for novel, which is `predict`. They agree
-    with the detector's own to about 1e-6 where X has no digits beyond those of float32;
-    a row that sits on the threshold to that precision may get the other label.
+    The input is called ``X``: any number of rows, float32, of the shape seen in `fit`. There
+    are two outputs of shape (n,): ``score``, float64, as `score_samples` returns it, and
+    ``label``, int64, 1 for normal and -1 for novel, as `predict` returns it. They agree
+    with those of the detector to about 1e-6 if float32 holds all digits of X. A row whose
+    score is that close to the threshold may get the other label.
 
     Examples
     --------

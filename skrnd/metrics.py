@@ -1,9 +1,8 @@
 """Figures of merit of a novelty detector, and scorers made of them.
 
-`y_true` holds 1 for in-distribution and -1 for novel rows, as `predict` returns
-them; `y_score` is the larger, the more normal, as `decision_function` and
-`score_samples` return it. It may hold ties and infinities: only its order
-counts.
+`y_true` holds 1 for normal rows and -1 for novel rows, as `predict` returns them.
+`y_score` holds a number for each row, the larger the more normal, as `decision_function`
+and `score_samples` return it. Ties and infinities are allowed: only the order counts.
 """
 
 from __future__ import annotations
@@ -53,25 +52,25 @@ def tnr_at_tpr_score(
 
     The threshold is the strictest that still accepts a share `tpr` of the
     positive rows; the score is the share of negative rows that it rejects. Rows
-    that tie with the threshold are accepted. With the in-distribution positive,
-    it is the share of novelties found when 5 % of normal rows raise an alarm.
+    that tie with the threshold are accepted. By default, where normal rows are
+    positive, the score is the share of novel rows that are found if 5 % of normal
+    rows may raise a false alarm.
 
     Parameters
     ----------
     y_true : array-like of shape (n,)
-        1 for in-distribution, -1 for novel.
+        1 for normal, -1 for novel.
     y_score : array-like of shape (n,)
-        The larger, the more normal.
+        The larger, the more normal, whatever `pos_label` is.
     tpr : float, default=0.95
         True positive rate, in (0, 1].
     pos_label : {1, -1}, default=1
-        The positive class: 1 for the in-distribution, -1 for novelty. The
-        meaning of `y_score` stays the same.
+        The positive class: 1 for normal, -1 for novel.
 
     Returns
     -------
     float
-        In [0, 1]; nan, with an `UndefinedMetricWarning`, if a class is empty.
+        In [0, 1]; NaN, with an `UndefinedMetricWarning`, if there are no rows of one class.
 
     Raises
     ------
@@ -98,22 +97,22 @@ def tnr_at_tpr_score(
 def auroc_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label: int = 1) -> float:
     """Area under the receiver operating characteristic curve.
 
-    The probability that a normal row scores above a novel one, ties counted
-    half. It is the same whichever class is positive.
+    The probability that a normal row scores higher than a novel one, where ties
+    count half. It is the same whichever class is positive.
 
     Parameters
     ----------
     y_true : array-like of shape (n,)
-        1 for in-distribution, -1 for novel.
+        1 for normal, -1 for novel.
     y_score : array-like of shape (n,)
-        The larger, the more normal.
+        The larger, the more normal, whatever `pos_label` is.
     pos_label : {1, -1}, default=1
-        The positive class.
+        The positive class. It makes no difference; the other scores have it too.
 
     Returns
     -------
     float
-        In [0, 1]; nan, with an `UndefinedMetricWarning`, if a class is empty.
+        In [0, 1]; NaN, with an `UndefinedMetricWarning`, if there are no rows of one class.
 
     Raises
     ------
@@ -132,24 +131,24 @@ def auroc_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label: int = 1) ->
 
 @validate_params(_LABELS, prefer_skip_nested_validation=True)
 def detection_accuracy_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label: int = 1) -> float:
-    """Largest mean of true positive and true negative rate over all thresholds.
+    """Largest mean of true positive rate and true negative rate over all thresholds.
 
-    That is the accuracy of the best threshold when both classes are equally
-    likely, whatever their sizes here.
+    It is the accuracy of the best threshold if both classes are equally likely,
+    however many rows of each there are here.
 
     Parameters
     ----------
     y_true : array-like of shape (n,)
-        1 for in-distribution, -1 for novel.
+        1 for normal, -1 for novel.
     y_score : array-like of shape (n,)
-        The larger, the more normal.
+        The larger, the more normal, whatever `pos_label` is.
     pos_label : {1, -1}, default=1
         The positive class. It makes no difference; the other scores have it too.
 
     Returns
     -------
     float
-        In [0.5, 1]; nan, with an `UndefinedMetricWarning`, if a class is empty.
+        In [0.5, 1]; NaN, with an `UndefinedMetricWarning`, if there are no rows of one class.
 
     Raises
     ------
@@ -175,23 +174,23 @@ def detection_accuracy_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label
 def aupr_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label: int = 1) -> float:
     """Area under the precision-recall curve, as average precision.
 
-    With ``pos_label=1`` this is the literature's AUPR-in, with ``pos_label=-1``
-    its AUPR-out. Unlike the other figures it depends on how common novelty is
-    among the rows.
+    With ``pos_label=1`` this is called AUPR-in in the literature, with
+    ``pos_label=-1`` AUPR-out. Unlike the other figures, it depends on the share of
+    novel rows.
 
     Parameters
     ----------
     y_true : array-like of shape (n,)
-        1 for in-distribution, -1 for novel.
+        1 for normal, -1 for novel.
     y_score : array-like of shape (n,)
-        The larger, the more normal.
+        The larger, the more normal, whatever `pos_label` is.
     pos_label : {1, -1}, default=1
-        The positive class.
+        The positive class: 1 for normal, -1 for novel.
 
     Returns
     -------
     float
-        In [0, 1]; nan, with an `UndefinedMetricWarning`, if a class is empty.
+        In [0, 1]; NaN, with an `UndefinedMetricWarning`, if there are no rows of one class.
 
     Raises
     ------
@@ -214,25 +213,25 @@ def aupr_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label: int = 1) -> 
 def detection_report(
     y_true: ArrayLike, y_score: ArrayLike, *, tpr: float = 0.95, pos_label: int = 1
 ) -> dict[str, float]:
-    """All five figures of merit.
+    """Compute all five figures of merit.
 
     Parameters
     ----------
     y_true : array-like of shape (n,)
-        1 for in-distribution, -1 for novel.
+        1 for normal, -1 for novel.
     y_score : array-like of shape (n,)
-        The larger, the more normal.
+        The larger, the more normal, whatever `pos_label` is.
     tpr : float, default=0.95
         True positive rate for the first figure, in (0, 1].
     pos_label : {1, -1}, default=1
-        The positive class of all figures but AUPR-in and AUPR-out, which name
-        theirs.
+        The positive class: 1 for normal, -1 for novel. AUPR-in and AUPR-out have
+        their own and ignore it.
 
     Returns
     -------
     dict of str to float
-        "tnr_at_tpr", "auroc", "detection_accuracy", "aupr_in" and "aupr_out"; nan, with
-        an `UndefinedMetricWarning`, if a class is empty.
+        "tnr_at_tpr", "auroc", "detection_accuracy", "aupr_in" and "aupr_out"; all are NaN,
+        with an `UndefinedMetricWarning`, if there are no rows of one class.
 
     Raises
     ------
@@ -263,19 +262,21 @@ def detection_report(
 def detection_scorer(estimator: Any, X: Any, y: ArrayLike) -> dict[str, float]:
     """Scorer of several metrics: the `detection_report` of a fitted detector.
 
+    It is for the `scoring` of :class:`~sklearn.model_selection.GridSearchCV` and its like.
+
     Parameters
     ----------
     estimator : outlier detector
-        Has `decision_function`.
+        Fitted; has `decision_function`.
     X : array-like or tensor
-        Rows to score.
+        Rows, as the detector takes them.
     y : array-like of shape (n,)
-        1 for in-distribution, -1 for novel.
+        1 for normal, -1 for novel.
 
     Returns
     -------
     dict of str to float
-        The five figures, from one pass over X.
+        The five figures of `detection_report`, from one pass over X.
 
     Raises
     ------

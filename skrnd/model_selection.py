@@ -1,4 +1,4 @@
-"""Splitters for detectors, and scores that need no novel image."""
+"""A splitter for detectors, and a scorer that needs no novel image."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ __all__ = ["NoveltyKFold", "ProbeScorer"]
 class NoveltyKFold(KFold):
     """K folds of the normal rows, with every outlier in every test fold.
 
-    Outliers, labelled -1, are never trained on, so each can be tested on in
-    every fold. That uses the few there are as well as possible.
+    Outliers, labelled -1, are never trained on, so every fold can test on all of
+    them. This makes the most of the few there are.
 
     Parameters
     ----------
@@ -36,17 +36,17 @@ class NoveltyKFold(KFold):
     shuffle : bool, default=False
         Whether to shuffle the normal rows before they are split.
     random_state : int, RandomState instance or None, default=None
-        Orders the rows when `shuffle` is True.
+        Determines the order of the rows if `shuffle` is True.
 
     See Also
     --------
-    sklearn.model_selection.StratifiedKFold : Spreads the outliers over the
-        test folds. A detector leaves those in its training folds out.
+    sklearn.model_selection.StratifiedKFold : Spreads the outliers over all
+        folds. In `fit`, a detector leaves out those of its training folds.
 
     Notes
     -----
-    No training fold holds an outlier. With ``return_train_score=True``, figures that
-    need both kinds of rows are NaN for them.
+    No training fold holds an outlier. With ``return_train_score=True``, training scores
+    that need both kinds of rows are therefore NaN.
 
     Examples
     --------
@@ -62,28 +62,29 @@ class NoveltyKFold(KFold):
     def split(
         self, X: Any, y: Any = None, groups: Any = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Make the indices of training and test rows.
+        """Generate indices that split the rows into training and test rows.
 
         Parameters
         ----------
         X : array-like of shape (n, ...)
             Rows to split.
         y : array-like of shape (n,)
-            -1 marks an outlier; any other label a normal row.
+            -1 marks an outlier, any other label a normal row. It is required.
         groups : None
-            Ignored, with a warning if there are some.
+            Ignored, with a warning if it is not None.
 
         Yields
         ------
-        train, test : ndarray of int
-            The training rows are normal; the test rows are a fold of the normal
-            ones and then all outliers.
+        train : ndarray of shape (n_train,), int
+            Indices of the training rows: the normal rows of all other folds.
+        test : ndarray of shape (n_test,), int
+            Indices of the test rows: the normal rows of this fold, then all outliers.
 
         Raises
         ------
         ValueError
-            Without `y`, if its length is not that of X, or if there are fewer
-            normal rows than folds.
+            If `y` is None, if X and `y` differ in length, or if there are fewer normal
+            rows than folds.
         """
         if y is None:
             raise ValueError("NoveltyKFold needs y, with -1 for outliers.")
@@ -99,28 +100,29 @@ class NoveltyKFold(KFold):
 class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
     """Score a detector without any novel image, by the changes it notices.
 
-    Held-out normal images are changed a little, in several ways, the probes. The
-    score is the share of changed images that the detector calls less normal
-    than 95 % of the unchanged ones (TNR at 95 % TPR), averaged over the probes.
-    How well a detector finds a mild change of its normal images that it was not
-    trained on goes with how well it finds real novelties of that side.
+    Held-out normal images are changed a little, in several ways: by the probes. The
+    score is the share of changed images that the detector scores lower than 95 % of
+    the unchanged ones (TNR at 95 % TPR), averaged over the probes; about 0.05 is
+    chance. How well a detector finds such mild changes, which it was not trained on, goes
+    along with how well it finds real novel images of that kind, smoother or sharper.
 
-    A scorer for the `scoring` of
-    :class:`~sklearn.model_selection.GridSearchCV` and its like.
+    It is for the `scoring` of :class:`~sklearn.model_selection.GridSearchCV` and its like.
 
     Parameters
     ----------
     probes : transformer or list of transformers, default=None
-        Each keeps the shape of the images it is given. None is
+        What changes the images; each keeps their shape. None is
         ``[GaussianBlur(0.5), DCTBlur(0.5), SVDBlur(0.75), SVDSharpen(0.5,
         gain=2.0)]``: three kinds of smoother images and one of sharper ones,
         milder than those a detector trains on.
     image_shape : tuple of int, default=None
-        Shape of one image, for flat rows. None is that of the detector, or of a Pipeline
-        that ends in one, if all in front of it has a feature for each one it is given, as
-        scalers and blurs have. Probes of your own know theirs.
+        Shape of one image, where each row of X is a flattened image. None takes it from the
+        detector, also from one that ends a Pipeline if all steps before it return one feature
+        for each that they are given, as scalers and blurs do. It is for the default probes;
+        those that are passed have their own.
     channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-        Axis of the stack that holds the channels of 3-D images, likewise.
+        Axis that holds the channels, as in :class:`~skrnd.SVDRNDDetector`. "auto" takes it from
+        the detector as well. It is for the default probes too.
 
     See Also
     --------
@@ -128,8 +130,9 @@ class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
 
     Notes
     -----
-    All candidates must be judged by the same probes. A detector's own blur would
-    not do: the stronger it is, the easier it is found, and the less that says.
+    All candidates of a search must be judged by the same probes. The blur of each
+    detector would not do as its probe: the stronger the blur, the easier it is to find,
+    and the less that tells.
 
     Examples
     --------
@@ -165,24 +168,24 @@ class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
         Parameters
         ----------
         estimator : estimator
-            With `score_samples`, a detector or a pipeline that ends in one.
+            Fitted; has `score_samples`: a detector, or a Pipeline that ends in one.
         X : array-like or tensor
             Images, as the estimator takes them, that it was not trained on.
         y : array-like of shape (n,), default=None
-            Rows labelled -1 are left out. Any other label is ignored.
+            Rows labelled -1 are left out. Any other label means normal.
 
         Returns
         -------
         score : float
-            Between 0 and 1; larger is better.
+            In [0, 1]; larger is better.
 
         Raises
         ------
         ValueError
-            If a probe does not take the images, if there is no probe, if `y` leaves no
-            row, or if flat rows have no `image_shape`.
+            If a probe does not take the images, if there is no probe, if `y` labels all rows
+            -1, or if no `image_shape` is known for flat rows.
         TypeError
-            If a probe is no transformer.
+            If a probe is not a transformer.
         """
         rows = rows_of(X)
         if rows is not X:

@@ -1,7 +1,7 @@
 """Save a fitted detector, and load it, without pickle.
 
-A file is in the safetensors format: a header in JSON and arrays, and nothing in it can
-be executed. Loading a file that somebody else made can do nothing but fail.
+A file is in the safetensors format: a header in JSON, and arrays. Nothing in it can be
+executed, so that the worst a file from somebody else can do is to fail to load.
 """
 
 from __future__ import annotations
@@ -56,19 +56,20 @@ _FITTED = ("n_features_in_", "sample_shape_")
 
 
 class FileFormatError(ValueError):
-    """A file that holds no detector, or not a whole one."""
+    """Error of `load`: the file holds no detector, or not a whole one."""
 
 
 def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     """Write a fitted detector to a file.
 
-    The file takes its place in one step: an interrupted or failed write leaves what
-    was there before.
+    The file is put in its place in one step: a write that is interrupted or fails leaves
+    what was there before.
 
     Parameters
     ----------
     detector : SVDRNDDetector
-        Fitted, with a network that has a name, and blurs and geometry of this package.
+        Fitted, with a `network` that is a name, and with blurs and geometry of this package.
+        Its parameters `checkpoint` and `memory`, which name files, are not saved.
     path : str or path-like
         Where to write. An existing file is replaced.
 
@@ -77,9 +78,9 @@ def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     NotFittedError
         If the detector is not fitted.
     TypeError
-        If it holds something that no file of this kind can bring back: a function as
-        `network`, a transformer of another package, a generator as `random_state`, or
-        if it is of another class.
+        If it is of another class, or holds something that such a file cannot bring back: a
+        function as `network`, a transformer of another package, or a generator as
+        `random_state`.
     ImportError
         Without safetensors; ``pip install "skrnd[io]"`` brings it.
     OSError
@@ -87,7 +88,7 @@ def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
 
     See Also
     --------
-    load : Read it.
+    load : Read a detector from such a file.
 
     Examples
     --------
@@ -147,28 +148,28 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
     Parameters
     ----------
     path : str or path-like
-        The file. It may come from anyone: nothing in it is executed, and it takes no
+        The file. It may come from anyone: nothing in it is executed, and loading takes no
         more memory than a few times its size.
 
     Returns
     -------
     detector : SVDRNDDetector
-        Fitted, on the device that its parameter `device` names, or on the CPU if that
-        is not there.
+        Fitted, on the device that its parameter `device` names, or on the CPU if there is
+        no such device. `checkpoint` and `memory` are None.
 
     Raises
     ------
     FileFormatError
-        A ValueError, if the file is of another kind, broken, changed since it was
-        written, or of a newer format.
+        If the file is of another kind, broken, changed since it was written, or of a newer
+        format. It is a ValueError.
     ImportError
         Without safetensors; ``pip install "skrnd[io]"`` brings it.
     OSError
-        If there is no file or it cannot be read.
+        If there is no file, or it cannot be read.
 
     See Also
     --------
-    save : Write it.
+    save : Write such a file.
     """
     safetensors = _safetensors()
     path = Path(path)

@@ -24,33 +24,32 @@ from ._bunch import PATH, SUBSETS, bunch, parts_of
 def load_cifar(path: Any, *, subset: str = "train", return_X_y: bool = False) -> Any:
     """Load CIFAR-10 or CIFAR-100 from its python archive.
 
-    The archive holds pickles. They are read by an unpickler that knows no
-    function and no class: a pickle that names anything but an array of bytes is
-    refused.
+    The archive holds pickles, but nothing in them is executed: a pickle that names
+    a function or a class, other than those of an array of bytes, is refused.
 
     Parameters
     ----------
     path : str or path-like
         The archive, cifar-10-python.tar.gz or cifar-100-python.tar.gz, or the
-        folder that it was unpacked to.
+        folder it was unpacked to.
     subset : {"train", "test", "all"}, default="train"
-        50,000 images, 10,000 images, or the one after the other.
+        50,000 images, 10,000 images, or both, in this order.
     return_X_y : bool, default=False
         Whether to return (data, target) instead of a Bunch.
 
     Returns
     -------
-    data : Bunch or tuple
-        With `data`, ndarray of shape (n, 3, 32, 32), uint8; `target`, ndarray of
-        shape (n,), int64, the fine labels for CIFAR-100; `target_names`, list of
-        str.
+    data : Bunch or tuple of (data, target)
+        The Bunch holds `data`, the images, ndarray of shape (n, 3, 32, 32), uint8;
+        `target`, the labels (the fine ones of CIFAR-100), ndarray of shape (n,), int64; and
+        `target_names`, list of str.
 
     Raises
     ------
     FileNotFoundError
         If `path` or a batch in it is missing.
     ValueError
-        If a batch is damaged or holds anything but images and labels.
+        If the archive or a batch is damaged, or holds anything but images and labels.
 
     References
     ----------

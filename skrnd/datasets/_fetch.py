@@ -176,38 +176,41 @@ def fetch_cifar10(
     delay: float = 1.0,
     progress: bool = True,
 ) -> Any:
-    """Fetch CIFAR-10, pictures of ten kinds of animals and vehicles.
+    """Fetch CIFAR-10, photographs of ten kinds of animals and vehicles.
 
     60,000 colour photographs of 32 x 32 pixels.
-    Downloaded at the first call, 170 MB, and kept in `data_home`.
+    They are downloaded at the first call, 170 MB, and kept in `data_home`.
 
     Parameters
     ----------
     subset : {"train", "test", "all"}, default="train"
-        50,000 images, 10,000 images, or the one after the other.
+        50,000 images, 10,000 images, or both, in this order.
     data_home : str or path-like, default=None
-        Folder of the cache; None is scikit-learn's, ~/scikit_learn_data.
+        Folder of the cache. None is scikit-learn's: ~/scikit_learn_data, or what the
+        environment variable SCIKIT_LEARN_DATA names.
     download_if_missing : bool, default=True
-        Whether to download what is not there, or to raise an OSError.
+        Whether to download files that are missing or damaged. If False, an OSError is
+        raised instead.
     return_X_y : bool, default=False
         Whether to return (data, target) instead of a Bunch.
     n_retries : int, default=3
-        How often to try again when the connection fails. What has come is kept.
+        How often to try again if the connection fails, at least 0. What has been received
+        is kept, and only the rest is asked for.
     delay : float, default=1.0
-        Seconds between tries.
+        Seconds between tries, at least 0.
     progress : bool, default=True
-        Whether to show a bar while downloading, if rich is installed.
+        Whether to show a progress bar while downloading, if rich is installed.
 
     Returns
     -------
-    data : Bunch or tuple
-        With `data`, ndarray of shape (n, 3, 32, 32), uint8; `target`, ndarray of
-        shape (n,), int64; `target_names`, list of str.
+    data : Bunch or tuple of (data, target)
+        The Bunch holds `data`, the images, ndarray of shape (n, 3, 32, 32), uint8;
+        `target`, the labels, ndarray of shape (n,), int64; and `target_names`, list of str.
 
     Raises
     ------
     OSError
-        If a file cannot be had, or is not the one it should be.
+        If a file cannot be downloaded, or its SHA-256 is not the one it should be.
 
     References
     ----------
@@ -235,38 +238,41 @@ def fetch_cifar100(
     delay: float = 1.0,
     progress: bool = True,
 ) -> Any:
-    """Fetch CIFAR-100, pictures of a hundred kinds of things.
+    """Fetch CIFAR-100, photographs of a hundred kinds of things.
 
-    60,000 colour photographs of 32 x 32 pixels.
-    Downloaded at the first call, 169 MB, and kept in `data_home`.
+    60,000 colour photographs of 32 x 32 pixels. The labels are the hundred fine ones.
+    They are downloaded at the first call, 169 MB, and kept in `data_home`.
 
     Parameters
     ----------
     subset : {"train", "test", "all"}, default="train"
-        50,000 images, 10,000 images, or the one after the other.
+        50,000 images, 10,000 images, or both, in this order.
     data_home : str or path-like, default=None
-        Folder of the cache; None is scikit-learn's, ~/scikit_learn_data.
+        Folder of the cache. None is scikit-learn's: ~/scikit_learn_data, or what the
+        environment variable SCIKIT_LEARN_DATA names.
     download_if_missing : bool, default=True
-        Whether to download what is not there, or to raise an OSError.
+        Whether to download files that are missing or damaged. If False, an OSError is
+        raised instead.
     return_X_y : bool, default=False
         Whether to return (data, target) instead of a Bunch.
     n_retries : int, default=3
-        How often to try again when the connection fails. What has come is kept.
+        How often to try again if the connection fails, at least 0. What has been received
+        is kept, and only the rest is asked for.
     delay : float, default=1.0
-        Seconds between tries.
+        Seconds between tries, at least 0.
     progress : bool, default=True
-        Whether to show a bar while downloading, if rich is installed.
+        Whether to show a progress bar while downloading, if rich is installed.
 
     Returns
     -------
-    data : Bunch or tuple
-        With `data`, ndarray of shape (n, 3, 32, 32), uint8; `target`, ndarray of
-        shape (n,), int64; `target_names`, list of str.
+    data : Bunch or tuple of (data, target)
+        The Bunch holds `data`, the images, ndarray of shape (n, 3, 32, 32), uint8;
+        `target`, the labels, ndarray of shape (n,), int64; and `target_names`, list of str.
 
     Raises
     ------
     OSError
-        If a file cannot be had, or is not the one it should be.
+        If a file cannot be downloaded, or its SHA-256 is not the one it should be.
 
     References
     ----------
@@ -297,35 +303,39 @@ def fetch_svhn(
     """Fetch the cropped digits of Street View House Numbers.
 
     99,289 colour photographs of 32 x 32 pixels, for non-commercial use.
-    Downloaded at the first call, 182 MB and 64 MB, and kept in `data_home`.
+    Each of the two parts is downloaded when it is first asked for, 182 MB for "train" and
+    64 MB for "test", and kept in `data_home`.
 
     Parameters
     ----------
     subset : {"train", "test", "all"}, default="train"
-        73,257 images, 26,032 images, or the one after the other.
+        73,257 images, 26,032 images, or both, in this order.
     data_home : str or path-like, default=None
-        Folder of the cache; None is scikit-learn's, ~/scikit_learn_data.
+        Folder of the cache. None is scikit-learn's: ~/scikit_learn_data, or what the
+        environment variable SCIKIT_LEARN_DATA names.
     download_if_missing : bool, default=True
-        Whether to download what is not there, or to raise an OSError.
+        Whether to download files that are missing or damaged. If False, an OSError is
+        raised instead.
     return_X_y : bool, default=False
         Whether to return (data, target) instead of a Bunch.
     n_retries : int, default=3
-        How often to try again when the connection fails. What has come is kept.
+        How often to try again if the connection fails, at least 0. What has been received
+        is kept, and only the rest is asked for.
     delay : float, default=1.0
-        Seconds between tries.
+        Seconds between tries, at least 0.
     progress : bool, default=True
-        Whether to show a bar while downloading, if rich is installed.
+        Whether to show a progress bar while downloading, if rich is installed.
 
     Returns
     -------
-    data : Bunch or tuple
-        With `data`, ndarray of shape (n, 3, 32, 32), uint8; `target`, ndarray of
-        shape (n,), int64; `target_names`, list of str.
+    data : Bunch or tuple of (data, target)
+        The Bunch holds `data`, the images, ndarray of shape (n, 3, 32, 32), uint8;
+        `target`, the labels, ndarray of shape (n,), int64; and `target_names`, list of str.
 
     Raises
     ------
     OSError
-        If a file cannot be had, or is not the one it should be.
+        If a file cannot be downloaded, or its SHA-256 is not the one it should be.
 
     References
     ----------
@@ -361,35 +371,39 @@ def fetch_mnist(
     """Fetch MNIST, handwritten digits.
 
     70,000 grey images of 28 x 28 pixels.
-    Downloaded at the first call, 12 MB, and kept in `data_home`.
+    Each of the two parts is downloaded when it is first asked for, 12 MB together, and
+    kept in `data_home`.
 
     Parameters
     ----------
     subset : {"train", "test", "all"}, default="train"
-        60,000 images, 10,000 images, or the one after the other.
+        60,000 images, 10,000 images, or both, in this order.
     data_home : str or path-like, default=None
-        Folder of the cache; None is scikit-learn's, ~/scikit_learn_data.
+        Folder of the cache. None is scikit-learn's: ~/scikit_learn_data, or what the
+        environment variable SCIKIT_LEARN_DATA names.
     download_if_missing : bool, default=True
-        Whether to download what is not there, or to raise an OSError.
+        Whether to download files that are missing or damaged. If False, an OSError is
+        raised instead.
     return_X_y : bool, default=False
         Whether to return (data, target) instead of a Bunch.
     n_retries : int, default=3
-        How often to try again when the connection fails. What has come is kept.
+        How often to try again if the connection fails, at least 0. What has been received
+        is kept, and only the rest is asked for.
     delay : float, default=1.0
-        Seconds between tries.
+        Seconds between tries, at least 0.
     progress : bool, default=True
-        Whether to show a bar while downloading, if rich is installed.
+        Whether to show a progress bar while downloading, if rich is installed.
 
     Returns
     -------
-    data : Bunch or tuple
-        With `data`, ndarray of shape (n, 1, 28, 28), uint8; `target`, ndarray of
-        shape (n,), int64; `target_names`, list of str.
+    data : Bunch or tuple of (data, target)
+        The Bunch holds `data`, the images, ndarray of shape (n, 1, 28, 28), uint8;
+        `target`, the labels, ndarray of shape (n,), int64; and `target_names`, list of str.
 
     Raises
     ------
     OSError
-        If a file cannot be had, or is not the one it should be.
+        If a file cannot be downloaded, or its SHA-256 is not the one it should be.
 
     References
     ----------
@@ -419,35 +433,39 @@ def fetch_fashion_mnist(
     """Fetch Fashion-MNIST, pictures of clothes.
 
     70,000 grey images of 28 x 28 pixels.
-    Downloaded at the first call, 31 MB, and kept in `data_home`.
+    Each of the two parts is downloaded when it is first asked for, 31 MB together, and
+    kept in `data_home`.
 
     Parameters
     ----------
     subset : {"train", "test", "all"}, default="train"
-        60,000 images, 10,000 images, or the one after the other.
+        60,000 images, 10,000 images, or both, in this order.
     data_home : str or path-like, default=None
-        Folder of the cache; None is scikit-learn's, ~/scikit_learn_data.
+        Folder of the cache. None is scikit-learn's: ~/scikit_learn_data, or what the
+        environment variable SCIKIT_LEARN_DATA names.
     download_if_missing : bool, default=True
-        Whether to download what is not there, or to raise an OSError.
+        Whether to download files that are missing or damaged. If False, an OSError is
+        raised instead.
     return_X_y : bool, default=False
         Whether to return (data, target) instead of a Bunch.
     n_retries : int, default=3
-        How often to try again when the connection fails. What has come is kept.
+        How often to try again if the connection fails, at least 0. What has been received
+        is kept, and only the rest is asked for.
     delay : float, default=1.0
-        Seconds between tries.
+        Seconds between tries, at least 0.
     progress : bool, default=True
-        Whether to show a bar while downloading, if rich is installed.
+        Whether to show a progress bar while downloading, if rich is installed.
 
     Returns
     -------
-    data : Bunch or tuple
-        With `data`, ndarray of shape (n, 1, 28, 28), uint8; `target`, ndarray of
-        shape (n,), int64; `target_names`, list of str.
+    data : Bunch or tuple of (data, target)
+        The Bunch holds `data`, the images, ndarray of shape (n, 1, 28, 28), uint8;
+        `target`, the labels, ndarray of shape (n,), int64; and `target_names`, list of str.
 
     Raises
     ------
     OSError
-        If a file cannot be had, or is not the one it should be.
+        If a file cannot be downloaded, or its SHA-256 is not the one it should be.
 
     References
     ----------

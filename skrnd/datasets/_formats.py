@@ -23,23 +23,23 @@ def load_svhn(path: Any, *, return_X_y: bool = False) -> Any:
     Parameters
     ----------
     path : str or path-like
-        train_32x32.mat, test_32x32.mat or extra_32x32.mat.
+        The file, train_32x32.mat, test_32x32.mat or extra_32x32.mat.
     return_X_y : bool, default=False
         Whether to return (data, target) instead of a Bunch.
 
     Returns
     -------
-    data : Bunch or tuple
-        With `data`, ndarray of shape (n, 3, 32, 32), uint8; `target`, ndarray of
-        shape (n,), int64, the digits, 0 being 0 (the file says 10);
-        `target_names`, list of str.
+    data : Bunch or tuple of (data, target)
+        The Bunch holds `data`, the images, ndarray of shape (n, 3, 32, 32), uint8;
+        `target`, the labels, ndarray of shape (n,), int64; and `target_names`, list of str.
+        The label of the digit 0 is 0, where the file says 10.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged or does not hold X and y in the shapes of SVHN.
+        If it is damaged, or does not hold X and y in the shapes of SVHN.
 
     References
     ----------
@@ -85,13 +85,13 @@ def load_idx(path: Any) -> np.ndarray:
     Parameters
     ----------
     path : str or path-like
-        train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz or the like.
+        The file, train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz or the like.
 
     Returns
     -------
     array : ndarray
-        Of the shape and dtype in the file, (n, 28, 28) and uint8 for the images
-        of MNIST, in the byte order of this machine.
+        In the shape and dtype of the file, for the images of MNIST (n, 28, 28) and
+        uint8, and in the byte order of this machine.
 
     Raises
     ------
@@ -137,24 +137,24 @@ def load_npz(path: Any, *, return_X_y: bool = False) -> Any:
     Parameters
     ----------
     path : str or path-like
-        Written by :func:`numpy.savez` with an array `X` and, where there are
-        labels, an array `y`.
+        A file that :func:`numpy.savez` has written, with an array `X` and, where there
+        are labels, an array `y` of the same length.
     return_X_y : bool, default=False
         Whether to return (data, target) instead of a Bunch.
 
     Returns
     -------
-    data : Bunch or tuple
-        With `data`, `X` as it was saved; `target`, `y` or None; `target_names`,
-        an empty list.
+    data : Bunch or tuple of (data, target)
+        The Bunch holds `data`, the array `X` as it was saved; `target`, the array `y`, or None
+        if there is none; and `target_names`, an empty list.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not an .npz file, has no X, holds pickled objects, which are not
-        loaded, or if X and y differ in length.
+        If it is not an .npz file, has no `X`, or holds pickled objects, which are not
+        loaded; or if `X` and `y` differ in length.
 
     Examples
     --------

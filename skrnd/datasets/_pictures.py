@@ -36,46 +36,47 @@ def load_image_folder(
     antialias: bool = True,
     return_X_y: bool = False,
 ) -> Any:
-    """Load the pictures in a folder, its sub-folders being the labels.
+    """Load the pictures in a folder, labelled by its sub-folders.
 
-    Each picture is read as by :func:`load_images`. It needs Pillow, ``pip install
-    "skrnd[images]"``.
+    Each picture is read as by :func:`load_images`. This needs Pillow,
+    ``pip install "skrnd[images]"``.
 
     Parameters
     ----------
     path : str or path-like
-        A picture belongs to the sub-folder, directly below `path`, that it is
-        in, however deep. Pictures directly in `path` belong to `path` itself.
-        Files that do not end like a picture that Pillow reads (.png, .jpg, ...) and
-        hidden ones are passed over.
+        The folder. The label of a picture is the sub-folder directly below `path` that
+        it is in, however deep; that of pictures directly in `path` is `path` itself.
+        Hidden files and folders are passed over, and so are files whose ending (.png, .jpg,
+        ...) is not that of a format that Pillow reads.
     size : tuple of int
-        (height, width) of the result, which had better be no larger than the smallest
-        picture, see :func:`load_images`.
+        (height, width) of the result, better no larger than the smallest picture: see
+        :func:`load_images`.
     color : {"rgb", "grey"}, default="rgb"
         Three channels or one.
     antialias : bool, default=True
-        Whether to average over the pixels that fall together, or take the nearest.
+        Whether to average over the pixels that become one, or take the nearest: see
+        :func:`load_images`.
     return_X_y : bool, default=False
         Whether to return (data, target) instead of a Bunch.
 
     Returns
     -------
-    data : Bunch or tuple
-        With `data`, ndarray of shape (n, C, height, width), uint8; `target`,
-        ndarray of shape (n,), int64, indices into `target_names`;
-        `target_names`, list of str, sorted; and `filenames`, list of str, the
-        paths, sorted within each label.
+    data : Bunch or tuple of (data, target)
+        The Bunch holds `data`, the images, ndarray of shape (n, C, height, width), uint8;
+        `target`, the labels as indices into `target_names`, ndarray of shape (n,), int64;
+        `target_names`, list of str, sorted; and `filenames`, the paths, list of str, sorted
+        within each label.
 
     Raises
     ------
     ImportError
         Without Pillow.
     FileNotFoundError
-        If `path` is no folder or has no picture in it.
+        If `path` is not a folder, or has no picture in it.
     ValueError
-        If pictures cannot be read, or are grey and of more than 8 bits, all of which are
-        named; if `size` is not two positive integers; or if pictures lie directly in
-        `path` and in a sub-folder of the same name.
+        If pictures cannot be read, or are grey and of more than 8 bits, whose range is
+        not known; the message names all of them. If `size` is not two positive integers, or
+        if pictures lie directly in `path` and in a sub-folder of the same name.
 
     Examples
     --------
@@ -146,26 +147,26 @@ def load_images(
 ) -> np.ndarray:
     """Load pictures, resized to one size.
 
-    They are turned upright as their camera says, laid on white where they are
+    Pictures are turned upright as their camera says, laid on white where they are
     transparent, and resized without regard to their proportions. Of an animation or a
-    document of several pages, the first is taken. It needs Pillow,
+    document of several pages, the first picture is taken. This needs Pillow,
     ``pip install "skrnd[images]"``.
 
     Parameters
     ----------
     pictures : list
-        Of files, each by its path (str or path-like) or opened in binary mode, as
-        ``io.BytesIO(content)`` is, in any format that Pillow reads; or of images of Pillow's,
-        which are not changed.
+        Files in any format that Pillow reads, each as its path (str or path-like) or
+        opened in binary mode, as ``io.BytesIO(content)`` is; or images of Pillow's, which are
+        not changed.
     size : tuple of int
-        (height, width) of the result. A picture that is smaller is enlarged, and so
-        smoother than others, which a detector rightly finds novel.
+        (height, width) of the result. A smaller picture is enlarged and thereby smoother
+        than the others, and a detector rightly finds it novel.
     color : {"rgb", "grey"}, default="rgb"
         Three channels or one.
     antialias : bool, default=True
-        Whether to average over the pixels that fall together. Without it, the
-        nearest pixel is taken, and the artefacts that leaves are a novelty to a
-        detector that was trained without them.
+        Whether to average over the pixels that become one. If False, the nearest pixel is
+        taken. That leaves artefacts, which are novel to a detector that was trained
+        without them.
 
     Returns
     -------
@@ -178,7 +179,7 @@ def load_images(
         Without Pillow.
     ValueError
         If pictures cannot be read, or are grey and of more than 8 bits, whose range is
-        not known; all of them are named. Or if `size` is not two positive integers.
+        not known; the message names all of them. If `size` is not two positive integers.
 
     Examples
     --------

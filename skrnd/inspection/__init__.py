@@ -1,7 +1,7 @@
-"""Look at a detector: what it says of images, how it came to that, and where in an image.
+"""Look at a detector: how it scores images, why, and where in an image the novelty is.
 
 The displays follow scikit-learn's: ``from_estimator`` or ``from_predictions`` computes and
-draws, `plot` draws again. They need matplotlib, which ``pip install "skrnd[plot]"`` brings;
+draws, and `plot` draws again. They need matplotlib, ``pip install "skrnd[plot]"``;
 :func:`judgements` and :func:`novelty_map` do not.
 """
 

@@ -45,24 +45,25 @@ _CONSTRAINTS = {
 
 
 class DetectionCurveDisplay(Display):
-    """What every threshold would do: a curve of one of three kinds.
+    """Curve of what every threshold would do: ROC, precision-recall or TNR over TPR.
 
-    scikit-learn's own curve displays take classifiers only in `from_estimator`. These take
-    detectors, infinite scores and ``pos_label=-1`` for the same scores, and draw TNR over
-    TPR too. Use `from_estimator` or `from_predictions` to make one.
+    The curve displays of scikit-learn accept only classifiers in `from_estimator`. This one
+    accepts detectors and infinite scores, takes the same scores for ``pos_label=-1``, and draws
+    the true negative rate (TNR) over the true positive rate (TPR) too. Use `from_estimator`
+    or `from_predictions` to make one.
 
     Parameters
     ----------
     x, y : ndarray of shape (n_thresholds,)
-        The curve.
+        Points of the curve, between 0 and 1.
     kind : {"roc", "precision-recall", "tnr-tpr"}
-        What it shows.
+        Which curve it is.
     figure_of_merit : float
-        AUROC, AUPR (average precision) or TNR at 95 % TPR.
-    pos_label : {1, -1}
-        The positive class: 1 is the in-distribution, -1 novelty.
-    name : str or None
-        Of the detector, for the legend.
+        AUROC, AUPR (average precision) or TNR at 95 % TPR, for the legend.
+    pos_label : {1, -1}, default=1
+        The positive class: 1 for normal, -1 for novel.
+    name : str, default=None
+        Name of the detector for the legend.
 
     Attributes
     ----------
@@ -119,7 +120,7 @@ class DetectionCurveDisplay(Display):
         ax: Any = None,
         **kwargs: Any,
     ) -> DetectionCurveDisplay:
-        """Score rows and draw.
+        """Score rows and draw the curve.
 
         Parameters
         ----------
@@ -130,12 +131,12 @@ class DetectionCurveDisplay(Display):
         y : array-like of shape (n,)
             1 for normal, -1 for novel.
         kind : {"roc", "precision-recall", "tnr-tpr"}, default="roc"
-            True positive rate over false positive rate; precision over recall; or true
-            negative rate over true positive rate, with a mark at 95 % TPR.
+            Which curve: true positive rate over false positive rate, precision over recall,
+            or true negative rate over true positive rate with a mark at 95 % TPR.
         pos_label : {1, -1}, default=1
-            The positive class: 1 for the in-distribution, -1 for novelty.
+            The positive class: 1 for normal, -1 for novel.
         name : str, default=None
-            For the legend. None takes the name of the class of the estimator.
+            Name of the detector for the legend. None takes the class of the estimator.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
         **kwargs : dict
@@ -144,14 +145,15 @@ class DetectionCurveDisplay(Display):
         Returns
         -------
         display : DetectionCurveDisplay
+            The display, which has been drawn.
 
         Raises
         ------
         ImportError
             Without matplotlib.
         ValueError
-            If `kind` is none of the three, if `y` holds anything but 1 and -1 or not
-            both, or if it has another length than X.
+            If `kind` is none of the three, if `y` does not hold 1 and -1, both and nothing
+            else, or if X and `y` differ in length.
         """
         pyplot(cls)
         return cls.from_predictions(
@@ -177,22 +179,22 @@ class DetectionCurveDisplay(Display):
         ax: Any = None,
         **kwargs: Any,
     ) -> DetectionCurveDisplay:
-        """Draw the curve of scores that are there already.
+        """Draw the curve of scores that have been computed already.
 
         Parameters
         ----------
         y_true : array-like of shape (n,)
             1 for normal, -1 for novel.
         y_score : array-like of shape (n,)
-            The larger, the more normal, whatever `pos_label` is. Ties and infinities
-            are fine: only the order counts.
+            The larger, the more normal, whatever `pos_label` is. Ties and infinities are
+            allowed: only the order counts.
         kind : {"roc", "precision-recall", "tnr-tpr"}, default="roc"
-            True positive rate over false positive rate; precision over recall; or true
-            negative rate over true positive rate, with a mark at 95 % TPR.
+            Which curve: true positive rate over false positive rate, precision over recall,
+            or true negative rate over true positive rate with a mark at 95 % TPR.
         pos_label : {1, -1}, default=1
-            The positive class: 1 for the in-distribution, -1 for novelty.
+            The positive class: 1 for normal, -1 for novel.
         name : str, default=None
-            For the legend.
+            Name of the detector for the legend. None leaves it out.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
         **kwargs : dict
@@ -201,14 +203,15 @@ class DetectionCurveDisplay(Display):
         Returns
         -------
         display : DetectionCurveDisplay
+            The display, which has been drawn.
 
         Raises
         ------
         ImportError
             Without matplotlib.
         ValueError
-            If `kind` is none of the three, if `y_true` holds anything but 1 and -1 or not
-            both, if `y_score` holds NaN, or if the lengths differ.
+            If `kind` is none of the three, if `y_true` does not hold 1 and -1, both and
+            nothing else, if `y_score` holds NaN, or if the lengths differ.
         """
         positive, ranks = ranked(*labels_and_scores(y_true, y_score), pos_label)
         if positive.all() or not positive.any():
@@ -232,21 +235,26 @@ class DetectionCurveDisplay(Display):
     def plot(
         self, ax: Any = None, *, name: str | None = None, **kwargs: Any
     ) -> DetectionCurveDisplay:
-        """Draw.
+        """Draw the curve.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw, beside the curves that are there. None makes a new figure.
+            Where to draw; curves that are there already stay. None makes a new figure.
         name : str, default=None
-            For the legend. None takes the display's own.
+            Name of the detector for the legend. None takes the name the display was made with.
         **kwargs : dict
             Passed to matplotlib's `plot`.
 
         Returns
         -------
         display : DetectionCurveDisplay
-            The same.
+            This display.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
         """
         self._draw_in(ax)
         name = self.name if name is None else name

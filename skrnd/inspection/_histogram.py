@@ -23,11 +23,11 @@ class ScoreHistogramDisplay(Display):
     Parameters
     ----------
     y_true : ndarray of shape (n,)
-        1 for normal, -1 for novel rows.
+        1 for normal, -1 for novel.
     y_score : ndarray of shape (n,)
         The larger, the more normal.
-    threshold : float or None
-        Rows that score below it are called novel.
+    threshold : float, default=None
+        Rows that score below it are called novel. None draws no threshold.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class ScoreHistogramDisplay(Display):
     def from_estimator(
         cls, estimator: Any, X: Any, y: ArrayLike, *, ax: Any = None, **kwargs: Any
     ) -> ScoreHistogramDisplay:
-        """Score rows and draw, with the threshold at 0.
+        """Score rows by `decision_function` and draw, with the threshold at 0.
 
         Parameters
         ----------
@@ -81,18 +81,19 @@ class ScoreHistogramDisplay(Display):
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
         **kwargs : dict
-            Further arguments of `plot`.
+            Passed to `plot`: `bins`.
 
         Returns
         -------
         display : ScoreHistogramDisplay
+            The display, which has been drawn.
 
         Raises
         ------
         ImportError
             Without matplotlib.
         ValueError
-            If `y` holds anything but 1 and -1, or has another length than X.
+            If `y` holds anything but 1 and -1, or if X and `y` differ in length.
         """
         pyplot(cls)
         y_score = estimator.decision_function(X)
@@ -108,7 +109,7 @@ class ScoreHistogramDisplay(Display):
         ax: Any = None,
         **kwargs: Any,
     ) -> ScoreHistogramDisplay:
-        """Draw scores that are there already.
+        """Draw scores that have been computed already.
 
         Parameters
         ----------
@@ -117,24 +118,25 @@ class ScoreHistogramDisplay(Display):
         y_score : array-like of shape (n,)
             The larger, the more normal.
         threshold : float, default=None
-            `offset_` for scores of `score_samples`, 0 for those of `decision_function`.
-            None draws none.
+            Where to draw the threshold: `offset_` for scores of `score_samples`, 0 for those of
+            `decision_function`. None draws no threshold.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
         **kwargs : dict
-            Further arguments of `plot`.
+            Passed to `plot`: `bins`.
 
         Returns
         -------
         display : ScoreHistogramDisplay
+            The display, which has been drawn.
 
         Raises
         ------
         ImportError
             Without matplotlib.
         ValueError
-            If `y_true` holds anything but 1 and -1, if `y_score` holds NaN, or if the
-            lengths differ.
+            If `y_true` holds anything but 1 and -1, if `y_score` holds NaN or no finite score,
+            or if the lengths differ.
         """
         y_true, y_score = labels_and_scores(y_true, y_score)
         display = cls(y_true=y_true, y_score=y_score, threshold=threshold)
@@ -143,22 +145,29 @@ class ScoreHistogramDisplay(Display):
     def plot(
         self, ax: Any = None, *, bins: int | str | Sequence[float] = 40
     ) -> ScoreHistogramDisplay:
-        """Draw.
+        """Draw the histograms.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
         bins : int, str or sequence of float, default=40
-            Number of bins, a rule of :func:`numpy.histogram_bin_edges` that finds it, or
-            the edges. Scores beyond the outermost edges are counted in the outermost
-            bins. Without edges, the bins reach from the 1st percentile of the scores to
-            the 99th, of the group of which that is further out.
+            Number of bins, the name of a rule of :func:`numpy.histogram_bin_edges` that finds
+            it, or the edges of the bins. If no edges are given, the bins reach from the lower 1st
+            percentile of the two groups to the higher 99th. Scores beyond the outermost edges
+            are counted in the outermost bins.
 
         Returns
         -------
         display : ScoreHistogramDisplay
-            The same.
+            This display.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        ValueError
+            If no score is finite and no edges are given.
         """
         groups = [
             ("normal", _NORMAL, self.y_score[self.y_true == 1]),

@@ -21,20 +21,20 @@ class BlurLadderDisplay(Display):
     Parameters
     ----------
     pictures : ndarray of shape (1 + n_strengths, H, W, 3)
-        The image and what the blur makes of it, from 0 (black) to 1.
-    strengths : sequence of numbers
-        Of the blur.
+        The image and its blurred copies, with values from 0 (black) to 1 (white).
+    strengths : sequence of float
+        Strengths of the blur, one for each copy.
     strength_name : str
-        Which of the parameters of the blur they are.
+        Name of the parameter of the blur that the strengths are values of.
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes, of shape (1, 1 + n_strengths)
-        One for each picture.
+        Axes of each picture.
     ax_ : matplotlib Axes
-        Axes that they are in.
+        Axes that holds these.
     figure_ : matplotlib Figure
-        Figure that holds them.
+        Figure that holds them all.
 
     See Also
     --------
@@ -70,40 +70,43 @@ class BlurLadderDisplay(Display):
         parameter: str | None = None,
         ax: Any = None,
     ) -> BlurLadderDisplay:
-        """Blur an image and draw.
+        """Blur an image at several strengths and draw.
 
         Parameters
         ----------
         blur : transformer
             One of :mod:`skrnd.blur`, or of your own; it is not changed. Its `image_shape` and
-            `channel_axis` say how the image is laid out: those of `blurs_` take the channels
-            first, whatever their detector takes. It is given the image as it is,
-            and by a detector images of which every channel is standardised: that matters
-            to a blur of your own that is not linear.
+            `channel_axis` say how the image is laid out: the `blurs_` of a detector take the
+            channels first, however X was laid out in `fit`. Here the blur is given the image as
+            it is, while a detector gives it images with every channel standardised. That makes a
+            difference to a blur of your own that is not linear.
         image : array-like or tensor of shape (H, W), (C, H, W), (H, W, C) or (n_features,)
-            Of one to four channels; of two and four, the last is alpha and not shown.
-            Values within [0, 1] or [0, 255] are shown as they are; any others are
-            stretched from black to white.
-        strengths : sequence of numbers, default=(1, 5, 10, 25, 50, 100)
-            Values of the parameter. Those that are not below the shorter side of the image
-            are left out for the blurs of this package.
+            A single image of one to four channels; with two or four, the last is alpha and
+            not shown. If all values are within [0, 1] or [0, 255], they are shown as they are;
+            otherwise they are stretched from black to white.
+        strengths : sequence of float, default=(1, 5, 10, 25, 50, 100)
+            Values of the parameter. For the blurs of this package, those that are not below
+            the shorter side of the image are left out.
         parameter : str, default=None
-            Name of the parameter of `blur`. None takes `k`, or else `sigma`.
+            Name of the parameter of `blur` that sets its strength. None takes `k`, or else
+            `sigma`.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
 
         Returns
         -------
         display : BlurLadderDisplay
+            The display, which has been drawn.
 
         Raises
         ------
         ImportError
             Without matplotlib.
         TypeError
-            If `blur` is no transformer.
+            If `blur` is not a transformer.
         ValueError
-            If the image is none, if `blur` has no such parameter, or if no strength is left.
+            If `image` is not an image, if `blur` has no such parameter, or if no strength is
+            left.
         """
         pyplot(cls)
         if not hasattr(blur, "transform") or isinstance(blur, type):
@@ -139,7 +142,7 @@ class BlurLadderDisplay(Display):
         return display.plot(ax=ax)
 
     def plot(self, ax: Any = None) -> BlurLadderDisplay:
-        """Draw.
+        """Draw the pictures.
 
         Parameters
         ----------
@@ -149,7 +152,12 @@ class BlurLadderDisplay(Display):
         Returns
         -------
         display : BlurLadderDisplay
-            The same.
+            This display.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
         """
         self._draw_in(ax, figsize=size_of(self.pictures[None], 2.0))
         titles = ["original", *(f"{self.strength_name} = {s:g}" for s in self.strengths)]

@@ -19,19 +19,19 @@ class LossCurveDisplay(Display):
     Parameters
     ----------
     loss_curve : ndarray of shape (n_epochs,)
-        For a detector, the mean squared error per standardised output.
-    name : str or None
-        Of the detector, for the legend.
-    validation_loss_curve : ndarray of shape (n_epochs,) or None
-        Mean error on the rows held out, of a detector with `early_stopping`.
+        Loss of each epoch; for a detector, the mean squared error per standardised output.
+    name : str, default=None
+        Name of the detector for the legend.
+    validation_loss_curve : ndarray of shape (n_epochs,), default=None
+        Mean error on the held-out rows after each epoch, of a detector with `early_stopping`.
 
     Attributes
     ----------
     line_ : matplotlib Line2D
         The curve.
     validation_line_ : matplotlib Line2D or None
-        The one of the rows held out, dashed, with a large mark at its lowest point, which
-        is, after a single fit, the epoch that was kept.
+        The curve of the held-out rows, dashed, with a large mark at its lowest point. After
+        a single fit, that is the epoch that was kept.
     ax_ : matplotlib Axes
         Axes with the curve.
     figure_ : matplotlib Figure
@@ -71,9 +71,9 @@ class LossCurveDisplay(Display):
         Parameters
         ----------
         estimator : SVDRNDDetector
-            Fitted; or any estimator that has a `loss_curve_`.
+            Fitted. Any other estimator that has a `loss_curve_` will do as well.
         name : str, default=None
-            For the legend. None takes the name of the class of the estimator.
+            Name of the detector for the legend. None takes the class of the estimator.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
         **kwargs : dict
@@ -82,6 +82,7 @@ class LossCurveDisplay(Display):
         Returns
         -------
         display : LossCurveDisplay
+            The display, which has been drawn.
 
         Raises
         ------
@@ -105,21 +106,26 @@ class LossCurveDisplay(Display):
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> LossCurveDisplay:
-        """Draw.
+        """Draw the curve.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw, beside the curves that are there. None makes a new figure.
+            Where to draw; curves that are there already stay. None makes a new figure.
         name : str, default=None
-            For the legend. None takes the display's own.
+            Name of the detector for the legend. None takes the name the display was made with.
         **kwargs : dict
             Passed to matplotlib's `plot`.
 
         Returns
         -------
         display : LossCurveDisplay
-            The same.
+            This display.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
         """
         self._draw_in(ax)
         name = self.name if name is None else name

@@ -21,6 +21,9 @@ _WINDOW = 0.375
 def judgements(detector: SVDRNDDetector, X: Any) -> dict[str, np.ndarray]:
     """Why a row is novel: what each judgement of the detector says of it.
 
+    The judgements, errors and contrasts, are explained in the notes of
+    :class:`~skrnd.SVDRNDDetector`.
+
     Parameters
     ----------
     detector : SVDRNDDetector
@@ -31,23 +34,23 @@ def judgements(detector: SVDRNDDetector, X: Any) -> dict[str, np.ndarray]:
     Returns
     -------
     judgements : dict of str to ndarray of shape (n,), float64
-        How novel each row is by each judgement, named after it. All are in the unit of the
-        scores: the largest of a row is minus its score, and what is above ``-offset_``
-        raises the alarm.
+        How novel each row is by each judgement, under the name of the judgement. All are in
+        the unit of the scores: the largest judgement of a row is minus its score, and those
+        above ``-offset_`` raise the alarm.
 
-        "error" is that of the mimicry: the row is like nothing that the predictor has seen.
-        "contrast to copy 3, SVDSharpen" is large where the row looks to it like that copy
-        of the normal images, ``blurs_[2]``: sharper than they are. With "two-sided" there
-        are "predictor 1: ..." and "predictor 2: ..."; where ``novelty`` is "error" there
-        are no contrasts.
+        "error" is large if the row is like nothing that the predictor has seen. "contrast to
+        copy 3, SVDSharpen" is large if the row looks to the predictor like that copy of the
+        normal images, made by ``blurs_[2]``: sharper than they are. With "two-sided" the names
+        begin with "predictor 1: " or "predictor 2: ". A detector that judges by the error
+        alone (see `novelty`) has no contrasts.
 
     Raises
     ------
     NotFittedError
         If the detector is not fitted.
     TypeError
-        If it is no SVDRNDDetector.
-    ValueError
+        If it is not an SVDRNDDetector.
+    ValueError, TypeError
         If `score_samples` does not take X.
 
     Examples
@@ -80,55 +83,63 @@ def judgements(detector: SVDRNDDetector, X: Any) -> dict[str, np.ndarray]:
 def novelty_map(
     detector: SVDRNDDetector, images: Any, *, window: int | None = None, step: int | None = None
 ) -> np.ndarray:
-    """Where in an image the novelty is.
+    """Map where in an image the novelty is.
 
-    The detector scores a small window of the image, continued by mirroring to the size of
-    the images it was trained on, and then the next, `step` pixels further. A pixel has the
-    mean novelty of the windows that it is in, weighted by how near it is to their centres.
-    Images may be larger than those trained on.
+    The detector scores small windows of the image, one every `step` pixels, each continued by
+    mirroring to the size of the images it was trained on. The novelty of a pixel is the mean
+    novelty of the windows that it is in, weighted by how near it is to their centres. Images
+    may be larger than those trained on.
 
     Parameters
     ----------
     detector : SVDRNDDetector
         Fitted on images, with any network.
     images : array-like or tensor
-        In a layout that the detector takes, of the same channels and of any size from
-        `window` on. Flat rows are images of the `image_shape` of the detector.
+        Images in a layout that the detector takes, (n, H, W), (n, C, H, W) or (n, H, W, C),
+        with as many channels as in `fit` and of any size that is no smaller than `window`. Flat
+        rows are images of the `image_shape` of the detector.
     window : int, default=None
         Side of a window in pixels, from 2 to the shorter side of the images trained on.
-        None takes 3/8 of that side.
+        None takes 3/8 of that side, rounded.
     step : int, default=None
-        Pixels from one window to the next, from 1 to `window`. None takes half of
-        `window`. Half the step makes a smoother map of four times as many windows.
+        Number of pixels from one window to the next, from 1 to `window`. None takes half of
+        `window`. Half the step makes a smoother map, of four times as many windows.
 
     Returns
     -------
     maps : ndarray of shape (n, H, W), float64
-        Minus scores of `score_samples`, the larger the more novel.
+        Novelty of each pixel, in the unit of minus `score_samples`: the larger, the more
+        novel.
 
     Raises
     ------
     NotFittedError
         If the detector is not fitted.
     TypeError
-        If it is no SVDRNDDetector.
+        If it is not an SVDRNDDetector.
     ValueError
-        If the detector was fitted on plain rows, if the images have other channels or are
-        smaller than a window, or if `window` or `step` is out of range.
+        If the detector was fitted on plain rows, if the images are not finite, have another
+        number of channels or are smaller than a window, or if `window` or `step` is out of
+        range.
+
+    See Also
+    --------
+    judgements : Why an image is novel.
 
     Notes
     -----
-    A window that is mirrored is no image like those trained on, and novel to a degree
-    whatever it shows. Only differences within a map, or between maps of one detector,
-    window and step, mean something: compare them with the maps of normal images, not with
-    the threshold. Only a `window` as large as the images trained on is not mirrored; it
-    finds the place less well, in larger images too.
+    A mirrored window is unlike the images trained on, and so it is somewhat novel
+    whatever it shows. Only differences mean something, within a map or between maps of one
+    detector, window and step: compare a map with those of normal images, not with the
+    threshold. Only a `window` as large as the images trained on is not mirrored; it finds
+    the place less well, in larger images too.
 
-    It finds what the detector finds, no finer than a window, and no more than roughly. In
-    60 CIFAR-10 images with a foreign patch in a quarter of their area, 16 x 16 pixels, for the
-    default detector of 1,500 images (six epochs), this share of maps has its maximum in the
-    patch, and this is the mean AUROC of the map as a score of the pixels of the patch; where
-    the patch is of another CIFAR-10 image, only its seams are foreign:
+    A map shows what the detector finds, no finer than a window, and only roughly. The table
+    is for 60 CIFAR-10 images with a foreign patch in a quarter of their area, 16 x 16 pixels,
+    and the default detector of 1,500 images (six epochs). It has the mean AUROC of the map,
+    taken as a score of how likely a pixel is in the patch, and the share of maps with their
+    maximum in the patch. Where the patch is from another CIFAR-10 image, only its seams are
+    foreign:
 
     ===========================  =====  ====================
     patch                        AUROC  maximum in the patch
@@ -140,9 +151,9 @@ def novelty_map(
     another CIFAR-10 image       .46    .10
     ===========================  =====  ====================
 
-    Maps of the error of the last features before they are averaged, and of the gradient of
-    the novelty, mark the seams of a patch about as much as what is in it; the change of the
-    novelty as a part of the image is greyed out finds the place less often.
+    Maps of the error of the last features before these are averaged, and maps of the gradient
+    of the novelty, mark the seams of a patch about as much as what is in it. Maps of how the
+    novelty changes as a part of the image is greyed out find the place less often.
 
     Examples
     --------

@@ -25,20 +25,21 @@ class ContactSheetDisplay(Display):
     Parameters
     ----------
     pictures : ndarray of shape (2, n_images, H, W, 3)
-        The most novel, then the least novel images, from 0 (black) to 1.
+        The most novel images, then the least novel ones, with values from 0 (black) to 1
+        (white).
     scores : ndarray of shape (2, n_images)
         Their scores.
-    rows : ndarray of shape (2, n_images)
-        Which rows of X they are.
+    rows : ndarray of shape (2, n_images), int
+        Their indices in X.
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes, of shape (2, n_images)
-        One for each picture.
+        Axes of each picture.
     ax_ : matplotlib Axes
-        Axes that they are in.
+        Axes that holds these.
     figure_ : matplotlib Figure
-        Figure that holds them.
+        Figure that holds them all.
 
     See Also
     --------
@@ -72,35 +73,38 @@ class ContactSheetDisplay(Display):
         channel_axis: str | int = "auto",
         ax: Any = None,
     ) -> ContactSheetDisplay:
-        """Score images and draw; scores below 0 are of images that are called novel.
+        """Score images by `decision_function` and draw: those below 0 are called novel.
 
         Parameters
         ----------
         estimator : outlier detector
             Fitted; has `decision_function`.
         X : array-like or tensor
-            Images, as the detector takes them, see `from_predictions`.
+            Images, as the detector takes them; for how they are shown, see `from_predictions`.
         n_images : int, default=8
-            How many of each side, at least 1.
+            How many of the most and of the least novel images, at least 1; all of them if
+            there are fewer.
         image_shape : tuple of int, default=None
-            Shape of one image, for flat rows. None is that of the detector, or of a Pipeline
-            that ends in one, if all in front of it has a feature for each one it is given.
+            Shape of one image, where each row of X is a flattened image. None takes it from the
+            detector, also from one that ends a Pipeline if all steps before it return one
+            feature for each that they are given, as scalers and blurs do.
         channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-            Axis of X that holds the channels of 3-D images. "auto" is that of the detector,
-            likewise.
+            Axis that holds the channels, as in :class:`~skrnd.SVDRNDDetector`. "auto" takes it
+            from the detector as well.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
 
         Returns
         -------
         display : ContactSheetDisplay
+            The display, which has been drawn.
 
         Raises
         ------
         ImportError
             Without matplotlib.
         ValueError
-            If X holds no images.
+            If X holds no images, or if another parameter is out of range.
         """
         pyplot(cls)
         scores = estimator.decision_function(X)
@@ -130,29 +134,31 @@ class ContactSheetDisplay(Display):
         channel_axis: str | int = "auto",
         ax: Any = None,
     ) -> ContactSheetDisplay:
-        """Draw images whose scores are there already.
+        """Draw images whose scores have been computed already.
 
         Parameters
         ----------
         X : array-like or tensor
-            Images, (n, H, W), (n, C, H, W) or (n, H, W, C), or flat rows. Of one to four
-            channels; of two and four, the last is alpha and not shown. If the values of
-            those that are drawn are within [0, 1] or [0, 255], they are shown as they
-            are; any others are stretched from black to white.
+            Images, (n, H, W), (n, C, H, W) or (n, H, W, C), or flat rows, of one to four
+            channels; with two or four, the last is alpha and not shown. If all values of
+            the images that are drawn are within [0, 1] or [0, 255], they are shown as they
+            are; otherwise they are stretched from black to white.
         y_score : array-like of shape (n,)
             The larger, the more normal.
         n_images : int, default=8
-            How many of each side, at least 1; all of them if there are fewer.
+            How many of the most and of the least novel images, at least 1; all of them if
+            there are fewer.
         image_shape : tuple of int, default=None
-            Shape of one image, for flat rows.
+            Shape of one image, where each row of X is a flattened image.
         channel_axis : {"auto", 1, -1, 3, -3}, default="auto"
-            Axis of X that holds the channels of 3-D images.
+            Axis that holds the channels, as in :class:`~skrnd.SVDRNDDetector`.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
 
         Returns
         -------
         display : ContactSheetDisplay
+            The display, which has been drawn.
 
         Raises
         ------
@@ -177,7 +183,7 @@ class ContactSheetDisplay(Display):
         return cls(pictures=pictures, scores=scores[rows], rows=rows).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> ContactSheetDisplay:
-        """Draw.
+        """Draw the pictures.
 
         Parameters
         ----------
@@ -187,7 +193,12 @@ class ContactSheetDisplay(Display):
         Returns
         -------
         display : ContactSheetDisplay
-            The same.
+            This display.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
         """
         self._draw_in(ax, figsize=size_of(self.pictures, 1.4))
         titles = [[f"{score:#.3g}" for score in own] for own in self.scores]

@@ -104,8 +104,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         frequencies are dropped along each axis, as an int or a share in (0, 1). For
         "gaussian": the standard deviation in pixels. Several strengths make several blurred
         copies, each with its own target. "auto" takes the mildest strength that still shows
-        in up to 256 normal images (of the held-out rows, where there are some): see the
-        notes; `k_` holds it. Where `blur` holds estimators, a number replaces the parameter `k`
+        in up to 256 normal images (held-out ones, where there are any): see the notes;
+        `k_` holds it. Where `blur` holds estimators, a number replaces the parameter `k`
         of each that has one, except `SVDSharpen`; "auto" leaves it as it is.
     blur : {"two-sided", "svd", "dct", "gaussian"}, transformer, list or None, default="two-sided"
         What makes the copies. "svd" is the paper's method, and finds images that are smoother
@@ -119,7 +119,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         :class:`~sklearn.preprocessing.FunctionTransformer` for instance. It is given float32
         images of shape (n, C, H, W), whatever the layout of X, with every channel
         standardised. A list holds several of all these. None trains without copies, which
-        is plain random network distillation. Plain rows never have copies.
+        is plain random network distillation. Plain rows, X of shape (n, n_features)
+        without `image_shape`, never have copies.
     geometry : transformer, list of transformers or None, default=None
         What makes further copies, for every predictor: the transformers of
         :mod:`skrnd.geometry`, which turn or shift images for instance, or others that meet
@@ -223,7 +224,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         The fitted transformers that made the copies, one for each copy.
     loss_curve_ : list of float
         Loss of each epoch: the squared error per standardised output, averaged over all
-        copies and predictors. A predictor that always gives the same answer has a loss of 1.
+        copies and predictors. A predictor that always gives the mean answer has a loss of 1.
     validation_loss_curve_ : list of float or None
         Error on the held-out rows after each epoch, averaged over the predictors. None without
         `early_stopping`; NaN for the epochs of earlier fits that were without it.
@@ -278,9 +279,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
     ``k="auto"`` measures how sharp each normal image is, by the mean squared difference of
     neighbouring pixels, and how simple, by the entropy of its singular values, the log
-    effective rank. It compares two strengths and takes the stronger. With the first, the copy
-    is the less sharp one in about 75 % of all pairs of an image and a copy (85 % for "dct"
-    and "gaussian"); with the second, the copies keep about half of the mean log effective
+    effective rank. It finds one strength by each and takes the stronger. By sharpness, the
+    copy is the less sharp one in about 75 % of all pairs of an image and a copy (85 % for
+    "dct" and "gaussian"); by simplicity, the copies keep about half of the mean log effective
     rank of the images (75 % for "dct", 85 % for "gaussian"). The strength of the sharpened
     copy is chosen so that the copy is the sharper one in about 63 % of the pairs.
 

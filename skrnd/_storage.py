@@ -87,8 +87,9 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        # Nobody asked for the part.
-        error.filename, error.filename2 = str(path), None
+        # Nobody asked for the part; set to None, the second name would be told as such.
+        error.filename = str(path)
+        del error.filename2
         raise
     finally:
         # It is gone already, or what has failed before fails again.

@@ -3,12 +3,13 @@ The blind spot of plain distillation
 ====================================
 
 A predictor that learns to mimic a random network on sharp pictures mimics it
-even better on blurred ones, which it has never seen: they are simpler. So the
-error of the mimicry, which is to be the novelty, is *lowest* for blurred
+even better on blurred ones, which it has never seen: they are simpler. The error
+of the mimicry is meant to be the novelty, but it is *lowest* for blurred
 pictures, and a photograph with a background out of focus passes for normal.
 
-Here this is watched as training goes on. Normal are grey patches of a photograph
-of a temple. Each point is a fit of its own with that many epochs.
+This example shows how that comes about during training. Grey patches of a photograph
+of a temple are normal. Each point in the figure is a separate fit with that many
+epochs, which are passes over the training images.
 """
 
 import matplotlib.pyplot as plt
@@ -32,8 +33,8 @@ def cut_patches(photograph, step):
 
 
 # %%
-# The left two thirds of the temple are trained on. The right third is held back,
-# as it is and blurred.
+# The detectors train on the left two thirds of the temple. The right third is held back;
+# it is scored as it is and blurred.
 
 split = temple.shape[1] * 2 // 3
 X_train = cut_patches(temple[:, :split], step=24)
@@ -44,9 +45,9 @@ y = np.r_[np.ones(len(X_test)), -np.ones(len(X_flower))]
 print(f"{len(X_train)} patches to train on, {len(X_test)} held back, {len(X_flower)} of the flower")
 
 # %%
-# ``blur=None`` is plain random network distillation. ``blur="svd"`` shows the
-# predictor blurred copies of the training patches as well, and has it mimic *another*
-# random network on these. ``score_samples`` is minus the error of the mimicry.
+# ``blur=None`` is plain random network distillation (RND). ``blur="svd"`` also trains the
+# predictor on blurred copies of the training patches, on which it has to mimic *another*
+# random network. ``score_samples`` is minus the error of the mimicry (the loss).
 
 epochs = [1, 2, 4, 8, 16]
 methods = {"plain RND": None, "SVD-RND": "svd"}
@@ -71,7 +72,7 @@ for name in methods:
 # %%
 # On the left, the loss of the blurred patches falls below that of the unblurred ones
 # and stays there. In the middle, with blurred copies in the training, it never does.
-# On the right is what that means for the flower: .5 is what guessing would have.
+# The right panel shows what that means for the flower; an AUROC of .5 is guessing.
 
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
 for ax, name in zip(axes, methods, strict=False):

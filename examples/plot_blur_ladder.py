@@ -3,10 +3,10 @@ The blur ladder of a photograph
 ===============================
 
 The singular value decomposition writes a picture as a sum of simple layers, the
-weightiest first. :class:`~skrnd.blur.SVDBlur` zeroes the K smallest singular values
-of each channel, and what remains is smoother. The same decomposition makes an image
-softer (:class:`~skrnd.blur.SVDSoften`) and sharper (:class:`~skrnd.blur.SVDSharpen`).
-These are the copies that a detector learns from.
+weightiest first. The singular values are the weights. :class:`~skrnd.blur.SVDBlur`
+zeroes the K smallest ones of each channel, and what remains is smoother. The same
+decomposition also makes softer copies (:class:`~skrnd.blur.SVDSoften`) and sharper
+ones (:class:`~skrnd.blur.SVDSharpen`). A detector learns from such copies.
 """
 
 import matplotlib.pyplot as plt
@@ -20,7 +20,7 @@ rank = min(photograph.shape[:2])
 print(f"{photograph.shape[0]} x {photograph.shape[1]} pixels, so {rank} singular values a channel")
 
 # %%
-# A stack of images goes in, here of one, and a stack of the same shape comes out.
+# The blur takes a stack of images, here of a single one, and returns a stack of the same shape.
 
 kept = [1, 5, 10, 25, 50, 100]
 figure, axes = plt.subplots(2, 3, figsize=(12, 5.8), layout="constrained")
@@ -33,7 +33,7 @@ for ax, n_kept in zip(axes.flat, kept, strict=True):
 plt.show()
 
 # %%
-# Detectors look at smaller images. This is one patch of 32 x 32 pixels and copies of
+# Detectors usually get smaller images. This is one patch of 32 x 32 pixels and copies of
 # it. A softened copy is as simple as a blurred one of the same K, but keeps its rank;
 # a sharpened one has its K smallest singular values multiplied by four.
 

@@ -3,13 +3,13 @@ Choosing the blur without novel images
 ======================================
 
 The strength ``k`` of the blur matters: too mild a copy cannot be told from its
-image, too strong a one is unlike anything that will ever come. Novel images to
-choose it by are what one does not have. :class:`~skrnd.model_selection.ProbeScorer`
-makes up for them with mild changes of held-out normal images that the detector was
-not trained on, and ``k="auto"`` judges by the sharpness of the copies before any training.
+image, and too strong a one is unlike any image that will ever come. Usually there are
+no novel images to choose it by. :class:`~skrnd.model_selection.ProbeScorer` replaces them
+by *probes*: held-out normal images, mildly changed in ways that the detector was not
+trained on. ``k="auto"`` judges by the sharpness of the copies before any training.
 
-Here both are compared with the truth, for which there are novel images after all:
-patches of a flower, for a detector of patches of a temple.
+Here there are novel images after all, to check both choices: patches of a flower, for
+a detector of patches of a temple.
 """
 
 import matplotlib.pyplot as plt
@@ -38,8 +38,8 @@ y = np.r_[np.ones(len(X_normal)), -np.ones(len(X_flower))]
 print(f"{len(X_normal)} patches of the temple, {len(X_flower)} of the flower")
 
 # %%
-# One search computes both figures. Rows labelled -1 are never trained on, and the probes
-# leave them out; only the second figure, by which nothing is chosen, looks at them.
+# One search computes two scores. Rows labelled -1 are never trained on, and the probes
+# leave them out. Only the second score uses them, and nothing is chosen by it.
 
 search = GridSearchCV(
     SVDRNDDetector(blur="svd", max_epochs=6, random_state=0),
@@ -58,8 +58,8 @@ for k, by_probes, by_flower in zip(strengths, probes, found, strict=True):
 print(f"chosen by the probes: k = {search.best_params_['k']}, by k='auto': {auto}")
 
 # %%
-# The figures need not be alike in size, for the probes are milder changes than the flower
-# is. Where the one rises, so should the other.
+# The two scores need not have the same size, since the probes are milder changes than the
+# flower is. But where one rises, so should the other.
 
 figure, axes = plt.subplots(2, 1, figsize=(7, 5), layout="constrained", sharex=True)
 curves = (

@@ -2,11 +2,10 @@
 Novelties among the training data
 =================================
 
-Training data are seldom clean. Here some of the patches that a detector learns as
-normal, up to a fifth, come from the photograph that it should call novel. Three ways
-to deal with them are compared: not knowing of it; knowing *which* a half of them are,
-and saying so with ``y``; and knowing *how many* there are, and saying so with
-``contamination``.
+Training data are seldom clean. Here up to a fifth of the patches that a detector learns
+as normal come from the photograph that it should call novel. Three cases are compared:
+nothing is known about these patches; half of them are known and labelled -1 in ``y``; or
+only their share is known and passed as ``contamination``.
 """
 
 import matplotlib.pyplot as plt
@@ -60,9 +59,9 @@ for way in ways:
     print(f"{way:36} AUROC", "".join(f"{value:5.2f}    " for value in auroc[way]))
 
 # %%
-# The order of the scores suffers little. The threshold does: novelties among the patches
-# that it is set by move it, and fewer new ones are found. Those that ``y`` tells of
-# are out of the way. A known share puts the threshold where it belongs, at the price of
+# The order of the scores (AUROC) suffers little. The threshold suffers more: novelties
+# among the held-out patches move it, and fewer new ones are found. Those labelled in ``y``
+# do no harm. A known share puts the threshold where it belongs, at the price of
 # false alarms, but the novelties are still learned.
 
 figure, axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")

@@ -3,11 +3,11 @@ A digit that was never seen
 ===========================
 
 The copies teach a detector smoothness and sharpness. What if the novelty is neither,
-but a *class* that was not there? Each of the ten digits is left out of the training
-in turn. With images as small and as much alike as these, nearness in pixels tells
-most, and scikit-learn's local outlier factor is the better detector.
-:class:`~skrnd.SVDRNDDetector` finds unseen shapes too, more of them with the copies
-left out: a blurred digit is no stand-in for another digit.
+but a *class* that was not in the training data? Here each of the ten digits in turn is
+left out of the training. Among images as small and alike as these, the distance in
+pixels tells most, and scikit-learn's local outlier factor is the better detector.
+:class:`~skrnd.SVDRNDDetector` finds unseen shapes too, and more of them without copies:
+a blurred digit is no stand-in for another digit.
 """
 
 import matplotlib.pyplot as plt
@@ -29,7 +29,7 @@ def flat(images):
 
 
 # %%
-# ``LocalOutlierFactor(novelty=True)`` has the same methods and the same sign.
+# ``LocalOutlierFactor(novelty=True)`` has the same methods, and scores of the same sign.
 
 sheets = {}
 auroc = {"local outlier factor": [], "plain RND": [], "SVD-RND": []}
@@ -47,8 +47,8 @@ for name, values in auroc.items():
     print(f"{name:20}  mean AUROC {np.mean(values):.2f}, worst {min(values):.2f}")
 
 # %%
-# Below: the test images that SVD-RND finds the most and the least novel when it has seen
-# no 4. Orange frames are fours.
+# Below the bars: the test images that are most and least novel to SVD-RND, trained without
+# fours. The fours have orange frames.
 
 X_test, y_test, order = sheets[4]
 figure = plt.figure(figsize=(11, 6.4), layout="constrained")

@@ -4,11 +4,11 @@ When what is normal drifts
 
 A camera watches the same scene for months. Its lamp fades and dust gathers on its
 lens, and more and more normal images raise an alarm. A few hundred recent normal
-images are enough to move the threshold (``calibrate``), or to go on learning from
-(``partial_fit``). That it is time for either, their scores tell before the alarms do.
+images are enough to move the threshold (``calibrate``) or to continue the training
+(``partial_fit``). The scores show earlier than the alarms that it is time for either.
 
-Normal are patches of a photograph of a temple, novel those of a flower. The camera is
-the same for both.
+Patches of a photograph of a temple are normal, patches of a flower are novel. The same
+camera sees both.
 """
 
 from copy import deepcopy
@@ -42,12 +42,11 @@ learner = deepcopy(detector)
 first_offset, first_scores = detector.offset_, detector.calibration_scores_
 
 # %%
-# Every month, 300 recent normal patches set the threshold, and 600 others tell how
-# many false alarms that leaves. With the blur alone there is one judgement, and
-# ``calibrate`` leaves the scores as they are, so what the first threshold would have
-# said can be told from them too. The learner goes over 600 further patches first, in
-# one pass. Whether the scores of a month still are those of the beginning is a
-# question for the Kolmogorov-Smirnov test.
+# Every month, 300 recent normal patches set the threshold, and 600 others measure how
+# many false alarms remain. A second detector, the learner, first trains on 600 further
+# patches, in one pass. With ``blur="svd"``, ``calibrate`` does not change the scores, so
+# the same scores can also be compared with the first threshold. The Kolmogorov-Smirnov
+# test says whether the scores of a month are still distributed as at the beginning.
 
 months = np.arange(9)
 rates = {"first threshold": [], "calibrated every month": [], "learning every month": []}
@@ -75,9 +74,9 @@ for name in rates:
     print(f"{name:22}  {first:5.2f}  {last:5.2f}  {found[name][0]:5.2f}  {found[name][-1]:5.2f}")
 
 # %%
-# A threshold moved by new images keeps the false alarms near 5 %. What that costs is on
-# the right: as the normal images drift towards the novel ones, fewer of these are
-# found. The learner, which follows the drift, goes on finding more.
+# A threshold that is moved every month keeps the false alarms near 5 %. The right panel
+# shows the cost: as the normal images drift towards the novel ones, fewer novel ones are
+# found. The learner, which follows the drift, still finds more.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained", sharey=True)
 for ax, shares, title in ((left, rates, "normal: false alarms"), (right, found, "novel: found")):

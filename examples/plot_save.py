@@ -2,10 +2,10 @@
 Saving a detector, and opening it safely
 ========================================
 
-A pickle can run anything when it is opened. :mod:`skrnd.persistence` writes a file in
-the safetensors format instead, in which nothing can be executed: a header that can be
-read by eye, and arrays. What is opened scores to the bit as what was saved, and a file
-that has been changed, by one byte, is refused.
+A pickle can run any code when it is opened. :mod:`skrnd.persistence` writes a file in
+the safetensors format instead, in which nothing can be executed: it has a readable
+header and arrays. The loaded detector gives exactly the scores of the saved one, and a
+file in which even one byte has changed is refused.
 
 It needs safetensors: ``pip install "skrnd[io]"``.
 """
@@ -26,8 +26,8 @@ X_train, X_new = digits.images[:900], digits.images[900:]
 detector = SVDRNDDetector(blur="svd", max_epochs=5, random_state=0).fit(X_train)
 
 # %%
-# The header of the file is JSON, after eight bytes that say how long it is. It holds the
-# parameters, the fitted attributes and where each array lies.
+# The file begins with eight bytes that give the length of the header. The header is JSON
+# and holds the parameters, the fitted attributes and the position of each array.
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "digits.safetensors"
@@ -52,13 +52,13 @@ same = np.array_equal(opened.score_samples(X_new), detector.score_samples(X_new)
 print("the opened detector scores as the saved one:", same)
 
 # %%
-# The opened detector as a notebook shows it, with its parameters and a link to its
+# This is how a notebook shows the loaded detector, with its parameters and a link to its
 # documentation:
 
 opened
 
 # %%
-# What it makes of digits that it has not seen.
+# The loaded detector judges digits that it has not seen.
 
 p_values = opened.p_values(X_new)
 order = np.argsort(opened.score_samples(X_new))

@@ -2,14 +2,14 @@
 Thresholds, p-values and false discoveries
 ==========================================
 
-A detector gives every image a score. Where to raise an alarm is a second question,
-and can be answered again at any time without training. Here a thousand new patches
-of a photograph have thirty of another one among them, and are judged in three ways:
-with 5 % of the normal ones raising an alarm (the default), with 1 %, and so that of
-the *alarms*, not of the normal ones, about 10 % are false.
+A detector gives every image a score. From which score on to raise an alarm is a separate
+question, which can be answered anew at any time without training. Here thirty of a
+thousand new patches come from another photograph than the rest. They are judged in three
+ways: so that 5 % of the normal patches raise an alarm (the default), so that 1 % do, and
+so that about 10 % of the *alarms* are false.
 
-All normal patches are drawn at random from the same photograph. The promises of a
-threshold and of a p-value are about new images of the same kind as those that set them.
+All normal patches are drawn at random from the same photograph. Thresholds and p-values
+keep their promise only for new images of the same kind as those that set them.
 """
 
 import matplotlib.pyplot as plt
@@ -45,16 +45,16 @@ thresholds = {"5 %, 50 patches": detector.offset_}
 alarms = {"5 %, by the 50 patches that fit held out": detector.predict(X_new) == -1}
 
 # %%
-# ``calibrate`` moves the threshold by normal patches that were not trained on. With
-# 2,000 of them, 1 % can be kept.
+# ``calibrate`` sets the threshold anew from normal patches that were not trained on. 2,000
+# of them are enough to keep a rate of 1 %.
 
 detector.calibrate(X_calibration, false_alarm_rate=0.01)
 thresholds["1 %, 2,000 patches"] = detector.offset_
 alarms["1 %, by 2,000 further patches"] = detector.predict(X_new) == -1
 
 # %%
-# ``p_values`` says how rarely a normal patch is as novel. With them, scipy picks as many
-# patches as can be called novel while 10 % of those are expected to be normal.
+# ``p_values`` says how rarely a normal patch is as novel. From the p-values, scipy chooses
+# as many patches as possible of which at most 10 % are expected to be normal.
 
 p_values = detector.p_values(X_new)
 alarms["10 % of the alarms, by p-values"] = false_discovery_control(p_values) <= 0.1
@@ -65,8 +65,8 @@ for name, alarm in alarms.items():
     print(f"{name:42} {alarm.sum():6}  {n_false:5}  {n_found:11}")
 
 # %%
-# Left: scores, the lower the more novel, and the two thresholds. Right: p-values in
-# order. Those of normal patches lie along the diagonal, whatever the detector is worth.
+# Left: scores (lower means more novel) and the two thresholds. Right: p-values in
+# order. Those of normal patches lie along the diagonal, however good or bad the detector.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 scores = detector.score_samples(X_new)

@@ -3,9 +3,9 @@ Where in the picture is the novelty?
 ====================================
 
 A verdict on a picture is easier to trust if it says where to look.
-:func:`~skrnd.inspection.novelty_map` scores windows of a picture that is larger than the
-images a detector was trained on. Here a piece of another photograph is pasted into
-a picture, so the place is known.
+:func:`~skrnd.inspection.novelty_map` scores windows of a picture, which may be larger than
+the images that the detector was trained on. Here a piece of another photograph is pasted
+into a picture, so the place of the novelty is known.
 """
 
 import matplotlib.pyplot as plt
@@ -20,8 +20,8 @@ SIDE = 16
 temple, flower = (photo.mean(axis=2) for photo in load_sample_images().images)
 
 # %%
-# The detector learns patches of the left of the temple. The right is the picture to
-# look at, and a piece of the flower is pasted into it.
+# The detector learns patches of the left part of the temple. The picture to look at is
+# the right part, with a piece of the flower pasted into it.
 
 windows = sliding_window_view(temple[:, :420], (SIDE, SIDE))[::20, ::20]
 detector = SVDRNDDetector(blur="svd", max_epochs=12, random_state=0)
@@ -33,8 +33,8 @@ picture[piece] = flower[40:104, 300:364]
 
 # %%
 # The map holds minus scores: the larger, the more novel. A window is novel to a degree
-# whatever it shows, so the map is compared with that of a normal picture: here, of what the
-# detector was trained on.
+# whatever it shows, so the map is compared with that of a normal picture: here, with that
+# of the part that the detector was trained on.
 
 normal = novelty_map(detector, temple[None, 180:400, :420])
 novelty = novelty_map(detector, picture[None])[0] / np.quantile(normal, 0.95)

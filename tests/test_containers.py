@@ -1,6 +1,7 @@
 """What X may come in: arrays that are read slice by slice, Datasets, lists."""
 
 import contextlib
+from functools import partial
 
 import dask.array
 import h5py
@@ -8,9 +9,17 @@ import numpy as np
 import pytest
 import torch
 import zarr
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+)
 
 from skrnd import SVDRNDDetector
-from skrnd._containers import is_unread, take_rows
+from skrnd._containers import array_of, is_unread, note_rows_not_finite, rows_of, take_rows
 from skrnd._validation import validate_rows
 from skrnd.blur import GaussianBlur
 
@@ -132,6 +141,88 @@ def test_datasets_that_give_no_rows(dataset, error, match):
         SVDRNDDetector().fit(dataset)
 
 
+@pytest.mark.parametrize("batch_size", [1, 4, 10, 12])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+def test_a_loader_is_read_as_a_whole(batch_size, dtype):
+    X = torch.arange(10 * 6).reshape(10, 2, 3).to(dtype)
+    rows = rows_of(DataLoader(TensorDataset(X, torch.ones(10)), batch_size=batch_size))
+    torch.testing.assert_close(rows, X, rtol=0, atol=0)
+
+
+def test_a_dataset_is_sliced_as_an_array_is():
+    X = np.arange(10 * 6, dtype=np.int16).reshape(10, 2, 3)
+    rows = rows_of(Items(*((image, "label") for image in X)))
+    assert is_unread(rows)
+    assert (rows.shape, rows.ndim, rows.dtype, len(rows)) == ((10, 2, 3), 3, np.int16, 10)
+    np.testing.assert_array_equal(rows[7], X[7])
+    for cut in (slice(2, 5), slice(None, None, -3), slice(4, 4), slice(8, 99)):
+        np.testing.assert_array_equal(rows[cut], X[cut])
+        assert rows[cut].dtype == X.dtype
+    for dtype in (None, np.float32):
+        made = np.asarray(rows, dtype=dtype)
+        assert made.dtype == (dtype or X.dtype)
+        np.testing.assert_array_equal(made, X)
+
+
+NINE = TensorDataset(torch.zeros(9, 8, 8))
+batches = partial(BatchSampler, batch_size=2)
+
+
+class Stream(IterableDataset):
+    """Images without an end that is known."""
+
+    def __iter__(self):
+        return iter(np.zeros((4, 3, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "match"),
+    [
+        (Stream(), TypeError, "IterableDataset"),
+        (
+            DataLoader(NINE, shuffle=True),
+            ValueError,
+            "does not keep all rows in their order",
+        ),
+        (
+            DataLoader(NINE, batch_sampler=batches(RandomSampler(NINE), drop_last=False)),
+            ValueError,
+            "does not keep all rows in their order",
+        ),
+        (
+            DataLoader(NINE, batch_sampler=batches(SequentialSampler(NINE), drop_last=True)),
+            ValueError,
+            "does not keep all rows in their order",
+        ),
+        (
+            DataLoader(NINE, batch_size=2, drop_last=True),
+            ValueError,
+            "does not keep all rows in their order",
+        ),
+        (
+            DataLoader(NINE, batch_size=None),
+            ValueError,
+            "pass one with a batch_size",
+        ),
+        (
+            DataLoader(NINE, batch_size=3, collate_fn=lambda rows: torch.stack([rows[0][0]])),
+            ValueError,
+            "gives 3 of the 9 rows",
+        ),
+        (
+            DataLoader(
+                [np.zeros((8, 8), dtype=np.uint8)] * 4 + [np.zeros((8, 8))] * 4, batch_size=4
+            ),
+            ValueError,
+            r"unlike batches, torch\.uint8 and from row 4 on torch\.float64",
+        ),
+    ],
+)
+def test_what_has_no_order_is_refused(X, error, match):
+    with pytest.raises(error, match=match):
+        rows_of(X)
+
+
 @pytest.mark.parametrize("shape", [(20,), (1, 8, 8), (20, 2, 2, 2, 2)])
 def test_unread_arrays_of_a_bad_shape_are_refused(unread, estimator, shape):
     with pytest.raises(ValueError, match=r"2D array|1 sample|5 dimensions"):
@@ -152,3 +243,31 @@ def test_a_list_of_tensors_is_read_as_each_of_them_is(estimator):
     tensors = [torch.ones(8, 8, requires_grad=True), torch.zeros(8, 8)]
     X, _ = validate_rows(estimator, [one.bfloat16() for one in tensors], reset=True)
     np.testing.assert_array_equal(X, [np.ones((8, 8)), np.zeros((8, 8))])
+
+
+def test_rows_that_are_masked_or_unlike_each_other_are_refused():
+    row = np.ma.masked_array(np.ones((4, 4)), mask=np.eye(4))
+    with pytest.raises(ValueError, match="A row of X is a masked array"):
+        array_of([np.ones((4, 4)), row])
+    shapes = r"\(4, 1\), \(4, 2\), \(4, 3\)"
+    with pytest.raises(ValueError, match=rf"differ in shape: {shapes}\. Images must"):
+        array_of([np.ones((4, side)) for side in (3, 2, 1, 2)])
+    with pytest.raises(ValueError, match=rf"differ in shape: {shapes}, \.\.\.\. Images must"):
+        array_of([np.ones((4, side)) for side in (4, 3, 2, 1)])
+
+
+def test_a_note_says_which_rows_are_not_finite():
+    X = np.zeros((6, 2, 2))
+    error = ValueError()
+    note_rows_not_finite(error, X)
+    note_rows_not_finite(error, X[0, 0])
+    note_rows_not_finite(error, np.array([[None]]))
+    assert not hasattr(error, "__notes__")
+    X[2, 1, 0], X[4, 0, 1] = np.inf, np.nan
+    note_rows_not_finite(error, X)
+    note_rows_not_finite(error, X[1:], np.arange(31, 36))
+    assert error.__notes__ == [
+        "2 of 6 rows hold NaN or infinity, row 2 is the first. All others are "
+        "X[np.isfinite(X).reshape(len(X), -1).all(axis=1)].",
+        "Row 32 is the first that holds NaN or infinity.",
+    ]

@@ -7,7 +7,6 @@ import os
 import pickle
 import re
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -32,7 +31,6 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_sco
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.utils import Bunch
-from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, TensorDataset
 
 import skrnd._detector
 from skrnd import CalibrationWarning, SVDRNDDetector
@@ -448,71 +446,6 @@ def test_datasets_and_loaders_of_torch_are_images(wrap, images):
     np.testing.assert_allclose(
         np.asarray(blur.fit_transform(wrap(images))), blur.fit_transform(images), atol=1e-6
     )
-
-
-NINE = TensorDataset(torch.zeros(9, 8, 8))
-batches = partial(BatchSampler, batch_size=2)
-
-
-class Stream(torch.utils.data.IterableDataset):
-    """Images without an end that is known."""
-
-    def __iter__(self):
-        return iter(np.zeros((4, 3, 8, 8)))
-
-
-@pytest.mark.parametrize(
-    ("X", "error", "match"),
-    [
-        (Stream(), TypeError, "IterableDataset"),
-        (
-            torch.utils.data.DataLoader(Pictures(np.zeros((9, 8, 8)), True), shuffle=True),
-            ValueError,
-            "does not keep all rows in their order",
-        ),
-        (
-            torch.utils.data.DataLoader(
-                NINE, batch_sampler=batches(RandomSampler(NINE), drop_last=False)
-            ),
-            ValueError,
-            "does not keep all rows in their order",
-        ),
-        (
-            torch.utils.data.DataLoader(
-                NINE, batch_sampler=batches(SequentialSampler(NINE), drop_last=True)
-            ),
-            ValueError,
-            "does not keep all rows in their order",
-        ),
-        (
-            torch.utils.data.DataLoader(NINE, batch_size=2, drop_last=True),
-            ValueError,
-            "does not keep all rows in their order",
-        ),
-        (
-            torch.utils.data.DataLoader(NINE, batch_size=None),
-            ValueError,
-            "pass one with a batch_size",
-        ),
-        (
-            torch.utils.data.DataLoader(
-                NINE, batch_size=3, collate_fn=lambda rows: torch.stack([rows[0][0]])
-            ),
-            ValueError,
-            "gives 3 of the 9 rows",
-        ),
-        (
-            torch.utils.data.DataLoader(
-                [np.zeros((8, 8), dtype=np.uint8)] * 4 + [np.zeros((8, 8))] * 4, batch_size=4
-            ),
-            ValueError,
-            r"unlike batches, torch\.uint8 and from row 4 on torch\.float64",
-        ),
-    ],
-)
-def test_what_has_no_order_is_refused(X, error, match):
-    with pytest.raises(error, match=match):
-        SVDRNDDetector(**QUICK).fit(X)
 
 
 def test_tensors_come_back_where_scikit_learn_dispatches(images, monkeypatch):

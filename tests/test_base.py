@@ -101,6 +101,29 @@ def test_blocks_do_not_show(transformer, rng):
         np.testing.assert_array_equal(clone(transformer).fit_transform(X), whole)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "largest"),
+    [
+        (np.float16, np.finfo(np.float16).max),
+        (torch.float16, torch.finfo(torch.float16).max),
+        (torch.bfloat16, torch.finfo(torch.bfloat16).max),
+    ],
+)
+def test_what_16_bits_have_no_room_for_becomes_their_largest(dtype, largest):
+    """Twice of it, as sharpening makes it, would be infinite."""
+    X = np.full((2, 8, 8), float(largest))
+    X[1] *= -1
+    X = torch.tensor(X, dtype=dtype) if isinstance(dtype, torch.dtype) else X.astype(dtype)
+    new = SVDSharpen(gain=2.0).fit_transform(X)
+    assert new.dtype == dtype
+    np.testing.assert_array_equal(np.asarray(new.tolist()), np.asarray(X.tolist()))
+
+
+def test_parameters_are_checked_without_a_fit(rng):
+    with pytest.raises(ValueError, match="'sigma' parameter of GaussianBlur must be"):
+        GaussianBlur(-1.0).transform(rng.normal(size=(2, 8, 8)))
+
+
 @pytest.mark.parametrize("transformer", TRANSFORMERS, ids=repr)
 def test_input_stays_as_it_is(transformer, rng):
     X = rng.normal(size=(4, 8, 8))

@@ -43,6 +43,7 @@ class Checkpoint:
 
     Attributes
     ----------
+    path : Path or None
     state : dict or None
         What an interrupted fit has left in the file.
 
@@ -53,16 +54,16 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, ranks: Ranks) -> None:
-        self._path = None if path is None else Path(path)
+        self.path = None if path is None else Path(path)
         self._is_first = ranks.own == 0
         self._identity: dict[str, str] = {}
         self._beginning: tuple[Any, ...] = ()
         self.state: dict[str, Any] | None = None
-        if self._path is None:
+        if self.path is None:
             return
         error = None
         try:
-            self.state = _read(self._path) if self._is_first else None
+            self.state = _read(self.path) if self._is_first else None
         except ValueError as refusal:
             error = refusal
         # An error of one process would leave the others waiting.
@@ -85,7 +86,7 @@ class Checkpoint:
         differing = sorted(name for name in left | identity if left.get(name) != identity.get(name))
         if differing:
             raise ValueError(
-                f"checkpoint={str(self._path)!r} is of another fit, which differed in "
+                f"checkpoint={str(self.path)!r} is of another fit, which differed in "
                 f"{', '.join(differing)}. Remove it, or choose another path."
             )
 
@@ -108,7 +109,7 @@ class Checkpoint:
 
     def write(self, trainings: Sequence[Training], curves: Curves) -> None:
         """Keep the state of the fit; a disk that fails is warned of and stops nothing."""
-        if self._path is None or not self._is_first:
+        if self.path is None or not self._is_first:
             return
         state = {
             "identity": self._identity,
@@ -123,10 +124,10 @@ class Checkpoint:
         whole = content.getbuffer()
         whole[:_N_DIGEST] = _digest(whole[_N_DIGEST:])
         try:
-            write_whole(self._path, whole)
+            write_whole(self.path, whole)
         except OSError as error:
             warnings.warn(
-                f"checkpoint={str(self._path)!r} could not be written: {error}. The fit goes on, "
+                f"checkpoint={str(self.path)!r} could not be written: {error}. The fit goes on, "
                 "and the checkpoint before this one is kept.",
                 RuntimeWarning,
                 stacklevel=2,
@@ -134,14 +135,14 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove the file of a fit that has come to its end."""
-        if self._path is None or not self._is_first:
+        if self.path is None or not self._is_first:
             return
-        remove_parts(self._path)
+        remove_parts(self.path)
         try:
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
         except OSError as error:
             warnings.warn(
-                f"checkpoint={str(self._path)!r} could not be removed: {error}. The fit is "
+                f"checkpoint={str(self.path)!r} could not be removed: {error}. The fit is "
                 "complete; remove the file, or the next fit goes on from it.",
                 RuntimeWarning,
                 stacklevel=2,

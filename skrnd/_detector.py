@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from joblib import Memory
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -40,14 +39,13 @@ from ._distillation import (
     StandardisedTargets,
     Training,
     answer,
-    held_out_loss,
     load_pair,
-    run_epoch,
 )
 from ._distributed import Ranks
 from ._documentation import DocumentationLinkMixin
+from ._epochs import run_epochs
 from ._inputs import Inputs, block_rows, doubt_scale, learn_scale
-from ._logging import logger, verbosity
+from ._logging import verbosity
 from ._networks import NetworkFactory, Targets, build_networks, check_network, check_room
 from ._split import row_keys, train_and_held_out
 from ._storage import Storage, working_bytes
@@ -609,7 +607,16 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         context.max_subtasks = max_epochs
         told = {"estimator": public, "X": X, "y": y}
         context.call_on_fit_task_begin(**told)
-        curves = self._train(trainings, held, max_epochs, checkpoint, context, conclude, told)
+        curves = run_epochs(
+            trainings,
+            max_epochs,
+            checkpoint,
+            context,
+            told,
+            partial(self._as_it_is, conclude),
+            held=held if self.early_stopping else None,
+            n_iter_no_change=self.n_iter_no_change,
+        )
         conclude(self, curves)
         checkpoint.remove()
         # At once: other threads may be scoring.
@@ -650,72 +657,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             return random_state
         (seed, *_) = ranks.gather(random_state.randint(np.iinfo(np.int32).max))
         return np.random.RandomState(seed)
-
-    def _train(
-        self,
-        trainings: list[Training],
-        held: torch.Tensor,
-        max_epochs: int,
-        checkpoint: Checkpoint,
-        context: CallbackContext,
-        conclude: Callable[[SVDRNDDetector, Curves], None],
-        told: dict[str, Any],
-    ) -> Curves:
-        """Run the epochs, of which callbacks are told, unless something stops them."""
-        ranks = trainings[0].ranks
-        curves = checkpoint.resume(trainings)
-        start, n_behind = time.monotonic(), len(curves.loss)
-        if n_behind > 0:
-            logger.info("going on after epoch %d", n_behind)
-        checkpoint.write(trainings, curves)
-        for number in range(n_behind + 1, max_epochs + 1):
-            if curves.held_out and curves.n_since_best() >= self.n_iter_no_change:
-                logger.info("no epoch of the last %d was better", self.n_iter_no_change)
-                break
-            epoch = context.subcontext(task_name="epoch")
-            try:
-                epoch.call_on_fit_task_begin(**told)
-                curves.loss.append(run_epoch(trainings))
-                # From NaN there is no way back, but to an epoch that was kept.
-                if not (math.isfinite(curves.loss[-1]) or self.early_stopping):
-                    raise self._diverged(curves)
-                per_epoch = (time.monotonic() - start) / (number - n_behind)
-                logger.info(
-                    "epoch %d of %d: loss %.4f, about %.0f s left",
-                    number,
-                    max_epochs,
-                    curves.loss[-1],
-                    per_epoch * (max_epochs - number),
-                )
-                if self.early_stopping:
-                    self._keep_best(trainings, held, curves)
-                checkpoint.write(trainings, curves)
-                # To conclude takes all processes, and each has callbacks of its own.
-                as_it_is = partial(self._as_it_is, conclude, curves) if ranks.size == 1 else None
-                stop = epoch.call_on_fit_task_end(**told, reconstruction_attributes=as_it_is)
-            except KeyboardInterrupt:
-                # What can be taken up again later is not to be concluded now.
-                if not curves.loss or self.checkpoint is not None or ranks.size > 1:
-                    raise
-                warnings.warn(
-                    f"Interrupted in epoch {number} of {max_epochs}; the detector keeps what it "
-                    "has learned so far.",
-                    ConvergenceWarning,
-                    stacklevel=6,
-                )
-                break
-            if any(ranks.gather(stop)):
-                logger.info("a callback stops the training")
-                break
-        return curves
-
-    def _keep_best(self, trainings: list[Training], held: torch.Tensor, curves: Curves) -> None:
-        """Look at the rows held out, and keep the predictors if none before were better."""
-        curves.held_out.append(held_out_loss(trainings, held))
-        logger.info("error on the rows held out %.4f", curves.held_out[-1])
-        if curves.n_since_best() == 0:
-            for training in trainings:
-                training.keep()
 
     def _as_it_is(
         self, conclude: Callable[[SVDRNDDetector, Curves], None], curves: Curves

@@ -14,7 +14,7 @@ import pytest
 import torch
 from sklearn.preprocessing import FunctionTransformer
 
-import skrnd._detector
+import skrnd._epochs
 from skrnd import SVDRNDDetector
 from skrnd._checkpoint import identity_of
 from skrnd.blur import SVDBlur
@@ -37,8 +37,8 @@ def interrupt_in_epoch(number, monkeypatch):
             raise KeyboardInterrupt
         return original(trainings)
 
-    seen, original = [], skrnd._detector.run_epoch
-    monkeypatch.setattr(skrnd._detector, "run_epoch", run_epoch)
+    seen, original = [], skrnd._epochs.run_epoch
+    monkeypatch.setattr(skrnd._epochs, "run_epoch", run_epoch)
 
 
 def test_a_fit_that_was_to_stop_early_does(images, tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -378,16 +378,16 @@ def test_until_a_fit_has_ended_scores_are_those_of_before(images, monkeypatch, m
         np.testing.assert_array_equal(detector.p_values(images), before[2])
 
     def looked_at(original):
-        def step(self, *args):
+        def step(*args, **options):
             look()
-            result = original(self, *args)
+            result = original(*args, **options)
             look()
             return result
 
         return step
 
-    for step in ("_train", "_set_threshold"):
-        monkeypatch.setattr(SVDRNDDetector, step, looked_at(getattr(SVDRNDDetector, step)))
+    for where, step in ((skrnd._detector, "run_epochs"), (SVDRNDDetector, "_set_threshold")):
+        monkeypatch.setattr(where, step, looked_at(getattr(where, step)))
     getattr(detector, method)(images[::-1] * 2)
     assert n_seen == 4
     assert not np.array_equal(detector.score_samples(images), before[0])
@@ -476,191 +476,6 @@ def test_tensors_come_back_where_scikit_learn_dispatches(images, monkeypatch):
         DetectionCurveDisplay.from_estimator(detector, X, y)
         ContactSheetDisplay.from_estimator(detector, X)
     plt.close("all")
-
-
-needs_callbacks = pytest.mark.skipif(
-    not hasattr(SVDRNDDetector, "set_callbacks"), reason="scikit-learn has them from 1.9 on"
-)
-
-
-class Recorder:
-    """A callback that remembers what it is told, and stops after so many epochs."""
-
-    max_propagation_depth = None
-
-    def __init__(self, n_epochs=None):
-        self.n_epochs = n_epochs
-        self.told = []
-        self.detectors = []
-
-    def setup(self, estimator, context):
-        self.told.append("setup")
-
-    def teardown(self, estimator, context):
-        self.told.append("teardown")
-
-    def on_fit_task_begin(self, estimator, context):
-        self.told.append(("begin", context.task_name, context.max_subtasks))
-
-    def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
-        self.told.append(("end", context.task_name))
-        if context.task_name == "epoch":
-            fitted_estimator.decision_function(X)
-            self.detectors.append(fitted_estimator)
-            return len(self.detectors) == self.n_epochs
-        return None
-
-
-@needs_callbacks
-def test_callbacks_follow_the_epochs(images):
-    """Each is given the detector that a fit which ends there would be."""
-    recorder = Recorder()
-    detector = SVDRNDDetector(max_epochs=3, random_state=0).set_callbacks(recorder)
-    scores = detector.fit(images).score_samples(images)
-    epoch = [("begin", "epoch", 0), ("end", "epoch")]
-    assert recorder.told == ["setup", ("begin", "fit", 3), *epoch * 3, ("end", "fit"), "teardown"]
-    np.testing.assert_array_equal(recorder.detectors[-1].score_samples(images), scores)
-    assert not np.array_equal(recorder.detectors[0].score_samples(images), scores)
-    assert [len(one.loss_curve_) for one in recorder.detectors] == [1, 2, 3]
-    # Watching changes nothing.
-    plain = SVDRNDDetector(max_epochs=3, random_state=0).fit(images)
-    np.testing.assert_array_equal(plain.score_samples(images), scores)
-
-
-@needs_callbacks
-def test_a_callback_stops_the_training(images):
-    recorder = Recorder(n_epochs=2)
-    detector = SVDRNDDetector(max_epochs=5, random_state=0).set_callbacks(recorder).fit(images)
-    assert len(detector.loss_curve_) == 2
-    assert recorder.told[-1] == "teardown"
-    expected = recorder.detectors[-1].score_samples(images)
-    np.testing.assert_array_equal(detector.score_samples(images), expected)
-
-
-@needs_callbacks
-def test_callbacks_are_taken_down_after_an_error(images):
-    recorder = Recorder()
-    detector = SVDRNDDetector(k=100, max_epochs=3).set_callbacks(recorder)
-    with pytest.raises(ValueError, match="k=100"):
-        detector.fit(images)
-    assert recorder.told == ["setup", "teardown"]
-    assert not hasattr(detector, "n_features_in_")
-
-
-@needs_callbacks
-def test_callbacks_reach_the_detector_in_pipelines_and_searches(images, capsys):
-    from sklearn.callback import ProgressBar, ScoringMonitor
-
-    monitor = ScoringMonitor(scoring="roc_auc")
-    y = np.r_[np.ones(50), -np.ones(10)]
-    detector = SVDRNDDetector(max_epochs=2, image_shape=(3, 8, 8), random_state=0)
-    detector.set_callbacks(monitor)
-    search = GridSearchCV(
-        make_pipeline(StandardScaler(), detector),
-        {"svdrnddetector__k": [2, 5]},
-        scoring="roc_auc",
-        cv=StratifiedKFold(2),
-        refit=False,
-    )
-    search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(images.reshape(60, -1), y)
-    assert "SVDRNDDetector - fit #1" in capsys.readouterr().out
-    logs = monitor.get_logs(select="all")
-    # Each of two candidates and two folds has two epochs.
-    n_epochs = [sum(row["task_name"] == "epoch" for row in log.data) for log in logs]
-    assert sum(n_epochs) == 8
-    assert all(0 <= row["roc_auc"] <= 1 for log in logs for row in log.data)
-
-
-@needs_callbacks
-@pytest.mark.parametrize("kind", ["rows", "images"])
-def test_early_stopping_keeps_the_best_epoch(kind, rng):
-    """And sees that the rest is not worth it: the error is that of the rows held out."""
-
-    recorder = Recorder()
-    X = rng.normal(size=(300, 3) if kind == "rows" else (60, 8, 8))
-    # At this rate it does not get better and better.
-    detector = SVDRNDDetector(
-        blur=None,
-        max_epochs=30,
-        learning_rate=0.1,
-        validation_fraction=0.3,
-        early_stopping=True,
-        n_iter_no_change=2,
-        random_state=0,
-    )
-    detector.set_callbacks(recorder).fit(X)
-    curve = detector.validation_loss_curve_
-    best = int(np.argmin(curve))
-    assert len(detector.loss_curve_) == len(curve) == best + 1 + 2 < 30
-    assert -detector.calibration_scores_.mean() == pytest.approx(min(curve), rel=1e-6)
-    # At any time, the detector is that of the best epoch so far.
-    for told in recorder.detectors[best:]:
-        np.testing.assert_array_equal(told.score_samples(X), detector.score_samples(X))
-
-
-def test_early_stopping_changes_nothing_but_the_choice(images):
-    """Where the last epoch is the best, the detector is the one without it."""
-    plain = SVDRNDDetector(max_epochs=3, random_state=0).fit(images)
-    assert plain.validation_loss_curve_ is None
-    early = clone(plain).set_params(early_stopping=True).fit(images)
-    assert early.loss_curve_ == plain.loss_curve_
-    assert np.argmin(early.validation_loss_curve_) == 2
-    np.testing.assert_array_equal(early.score_samples(images), plain.score_samples(images))
-    before = early.validation_loss_curve_
-    early.partial_fit(images)
-    assert early.validation_loss_curve_[:3] == before
-    assert len(early.validation_loss_curve_) == 4
-
-
-def test_early_stopping_takes_rows_held_out(images):
-    detector = SVDRNDDetector(early_stopping=True, contamination=0.1)
-    with pytest.raises(ValueError, match=r"contamination=0\.1 holds out none"):
-        detector.fit(images)
-
-
-def test_ctrl_c_keeps_what_was_learned(images, monkeypatch):
-    def run_epoch(trainings):
-        if len(losses) == 2:
-            raise KeyboardInterrupt
-        losses.append(original(trainings))
-        return losses[-1]
-
-    losses, original = [], skrnd._detector.run_epoch
-    monkeypatch.setattr(skrnd._detector, "run_epoch", run_epoch)
-    with pytest.warns(ConvergenceWarning, match="Interrupted in epoch 3 of 5") as caught:
-        detector = SVDRNDDetector(max_epochs=5, random_state=0).fit(images)
-    assert caught[0].filename == __file__
-    assert detector.loss_curve_ == losses
-    assert np.isfinite(detector.decision_function(images)).all()
-    # In the first epoch there is nothing to keep.
-    monkeypatch.setattr(skrnd._detector, "run_epoch", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        detector.fit(images)
-    assert detector.loss_curve_ == losses
-
-
-def test_ctrl_c_between_epochs_keeps_what_was_learned(images, monkeypatch):
-    """While the rows held out are looked at, or a callback is called."""
-
-    def held_out_loss(trainings, held):
-        if len(looks) == 2:
-            raise KeyboardInterrupt
-        looks.append(original(trainings, held))
-        return looks[-1]
-
-    looks, original = [], skrnd._detector.held_out_loss
-    monkeypatch.setattr(skrnd._detector, "held_out_loss", held_out_loss)
-    detector = SVDRNDDetector(max_epochs=5, early_stopping=True, random_state=0)
-    with pytest.warns(ConvergenceWarning, match="Interrupted in epoch 3 of 5"):
-        detector.fit(images)
-    assert len(detector.loss_curve_) == 3
-    assert detector.validation_loss_curve_ == looks
-    assert np.isfinite(detector.decision_function(images)).all()
-
-
-def interrupt(trainings):
-    """An impatient user."""
-    raise KeyboardInterrupt
 
 
 def test_memory_keeps_what_the_candidates_of_a_search_share(images, tmp_path):
@@ -1412,14 +1227,6 @@ def test_the_default_keeps_its_rate_with_few_rows_held_out():
 def test_values_beyond_all_bounds_are_refused(factor, blur, images):
     with pytest.raises(ValueError, match="values so large"):
         SVDRNDDetector(blur=blur).fit(images.astype(np.float64) * factor)
-
-
-def test_a_training_that_diverges_is_an_error(images):
-    """At once, for there is no way back."""
-    detector = SVDRNDDetector(blur=None, max_epochs=40, learning_rate=1e30)
-    with pytest.raises(ValueError, match=r"diverged: .* epoch [1-3] .*learning_rate=1e\+30"):
-        detector.fit(images)
-    assert not hasattr(detector, "offset_")
 
 
 class Louder(SVDRNDDetector):

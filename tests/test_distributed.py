@@ -155,14 +155,14 @@ def test_an_interrupted_fit_goes_on_in_all_processes(in_two_processes, tmp_path,
     interrupted = kept.replace(
         "    detector.fit(X)",
         """
-    import skrnd._detector
-    run_epoch, seen = skrnd._detector.run_epoch, []
+    import skrnd._epochs
+    run_epoch, seen = skrnd._epochs.run_epoch, []
     def interrupted(trainings):
         seen.append(trainings)
         if len(seen) == 3:
             raise KeyboardInterrupt
         return run_epoch(trainings)
-    skrnd._detector.run_epoch = interrupted
+    skrnd._epochs.run_epoch = interrupted
     detector.fit(X)""",
     )
     assert "KeyboardInterrupt" in in_two_processes(interrupted).stderr

@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import skrnd._detector
+import skrnd._epochs
 from skrnd import SVDRNDDetector
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 
@@ -148,8 +148,8 @@ def test_images_that_change_while_they_are_learned_change_nothing(
     X = np.random.default_rng(0).normal(size=(60, *SHAPE))
     params = {"contamination": contamination, "max_epochs": 2, "random_state": 0}
     expected = SVDRNDDetector(**params).fit(X)
-    before, original = X.copy(), skrnd._detector.run_epoch
-    monkeypatch.setattr(skrnd._detector, "run_epoch", run_epoch)
+    before, original = X.copy(), skrnd._epochs.run_epoch
+    monkeypatch.setattr(skrnd._epochs, "run_epoch", run_epoch)
     detector = SVDRNDDetector(**params).fit(X)
     assert not np.array_equal(X, before)
     assert detector.offset_ == expected.offset_

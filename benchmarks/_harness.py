@@ -87,9 +87,10 @@ def adapt(X, shape):
 
 
 def longer_training(n_images):
-    """Parameters of a training a third longer than the default, in smaller steps.
+    """Parameters of a training longer than the default, in smaller steps.
 
-    What compares copies with each other is measured with it.
+    What compares copies with each other is measured with it: 8 epochs of 4,000 images,
+    of which the default makes 5.
     """
     n_trained = 0.9 * n_images
     return {"max_epochs": math.ceil(28_000 / n_trained), "learning_rate": 4e-3}

@@ -5,7 +5,7 @@
     python benchmarks/bench_table.py --protocol paper --data DIRECTORY
 
 `laptop` trains the compact networks on 4,000 images (--n-train for up to
-10,000), a third longer than they are by default. `paper` trains the ResNet-34 pair
+10,000), for 8 epochs where the default makes 5. `paper` trains the ResNet-34 pair
 on all training images for 50 epochs, and lets the first 1,000 images of each
 novel set choose the strength of the blur for that set, as the paper did; it
 needs a GPU. Its learning rate follows one cycle up to 1e-4, where the authors

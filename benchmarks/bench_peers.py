@@ -18,6 +18,7 @@ from _harness import (
     DATA,
     DOCS,
     SET_NAMES,
+    command_line,
     load_set,
     markdown_table,
     provenance,
@@ -179,7 +180,7 @@ def main():
         "images. OneClassSVM is scikit-learn's Nystroem with SGDOneClassSVM.\n\n"
         + "\n".join(table(records, target) for target in TARGETS)
         + "\n"
-        + provenance(records, "python benchmarks/bench_peers.py")
+        + provenance(records, command_line(__file__, parser, options, "n_train", "seeds"))
     )
     print(path.read_text())
 

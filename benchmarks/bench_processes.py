@@ -16,7 +16,18 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from _harness import DATA, DOCS, load_set, markdown_table, provenance, quality, spread, stamp, timed
+from _harness import (
+    DATA,
+    DOCS,
+    command_line,
+    load_set,
+    markdown_table,
+    provenance,
+    quality,
+    spread,
+    stamp,
+    timed,
+)
 
 from skrnd import SVDRNDDetector
 
@@ -85,7 +96,7 @@ def main():
         "TNR at 95 % TPR on SVHN, mean and standard deviation.\n\n"
         + markdown_table(["processes", "fit, s", "times as fast", "SVHN"], rows)
         + "\n"
-        + provenance([stamp()], "python benchmarks/bench_processes.py")
+        + provenance([stamp()], command_line(__file__, parser, options, "processes", "rounds"))
     )
     print(path.read_text())
 

@@ -116,7 +116,7 @@ QUESTIONS = {
             ("solar cells of 64 x 64", solar_cells, {}),
             # A step costs four times as much there.
             (
-                "patches of 128 x 128, half as long",
+                "patches of 128 x 128, 6 epochs",
                 partial(photograph, side=128),
                 {"max_epochs": 6},
             ),
@@ -144,7 +144,7 @@ QUESTIONS = {
         for name, params in {
             "two, the default": {},
             "one for all copies": ONE_PREDICTOR,
-            "one for all copies, twice as long": ONE_PREDICTOR | {"max_epochs": 12},
+            "one for all copies, 12 epochs": ONE_PREDICTOR | {"max_epochs": 12},
         }.items()
     },
     "Unseen classes": {

@@ -13,7 +13,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import torch
-from _harness import DATA, DOCS, load_set, markdown_table, provenance, stamp, timed
+from _harness import DATA, DOCS, command_line, load_set, markdown_table, provenance, stamp, timed
 from sklearn.model_selection import GridSearchCV
 
 from skrnd import SVDRNDDetector
@@ -79,7 +79,9 @@ def main():
         "without it. The scores of the candidates are the same to the bit with and without it.\n\n"
         + markdown_table(["epochs", "n_jobs", "memory", "seconds", "ratio"], rows)
         + "\n"
-        + provenance([stamp()], "python benchmarks/bench_search.py")
+        + provenance(
+            [stamp()], command_line(__file__, parser, options, "n_train", "epochs", "rounds")
+        )
     )
     print(path.read_text())
 

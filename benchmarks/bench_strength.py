@@ -17,6 +17,7 @@ from _harness import (
     DATA,
     DOCS,
     SET_NAMES,
+    command_line,
     load_set,
     longer_training,
     markdown_table,
@@ -116,7 +117,7 @@ def main():
     records = run_cells(cells, measured, path.with_suffix(".jsonl"), n_jobs=options.jobs)
     text = (
         "# The strength of the blur\n\n"
-        f"TNR at 95 % TPR at each strength k, up to {N_TRAIN:,} training images, trained a third "
+        f"TNR at 95 % TPR at each strength k, up to {N_TRAIN:,} training images, trained "
         "longer than by default (`benchmarks/_harness.py`); mean and standard deviation over seeds "
         f"{', '.join(map(str, options.seeds))}. *auto* is chosen from held-out normal images; "
         "*probes* is what `ProbeScorer` says, that sees no novel image either.\n\n"
@@ -124,7 +125,7 @@ def main():
     for target, blur in STRENGTHS:
         name = SET_NAMES[TARGETS[target][0]]
         text += f'## {name}, blur="{blur}"\n\n{table(records, target, blur)}\n'
-    path.write_text(text + provenance(records, "python benchmarks/bench_strength.py"))
+    path.write_text(text + provenance(records, command_line(__file__, parser, options, "seeds")))
     print(path.read_text())
 
 

@@ -152,7 +152,7 @@ def page(records, protocol, plot_name):
     )
     if protocol == "laptop":
         text += (
-            "Every detector is trained a third longer than by default, with the parameters "
+            "Every detector is trained longer than by default, with the parameters "
             "`max_epochs` and `learning_rate` of `benchmarks/_harness.py`, and all else is as by "
             "default; none has seen a novel image.\n"
         )

@@ -16,6 +16,7 @@ import numpy as np
 from _harness import (
     DATA,
     DOCS,
+    command_line,
     markdown_table,
     provenance,
     quality,
@@ -129,7 +130,7 @@ def main():
         f"seeds {', '.join(map(str, options.seeds))}, which also draw the half.\n\n"
         + markdown_table(["table", *DETECTORS], rows)
         + "\n"
-        + provenance(records, "python benchmarks/bench_tabular.py")
+        + provenance(records, command_line(__file__, parser, options, "seeds"))
     )
     print(path.read_text())
 

@@ -6,14 +6,16 @@ import gzip
 import math
 import struct
 import zlib
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import scipy.io
 from sklearn.utils._param_validation import validate_params
 
 from ._bunch import DIGITS, PATH, bunch
+
+# The classes of MATLAB that are dense arrays of real numbers.
+_MAT_NUMBERS = {"double", "single"} | {f"{u}int{n}" for u in ("u", "") for n in (8, 16, 32, 64)}
 
 
 @validate_params({"path": PATH, "return_X_y": ["boolean"]}, prefer_skip_nested_validation=True)
@@ -55,7 +57,12 @@ def load_svhn(path: Any, *, return_X_y: bool = False) -> Any:
     """
     with open(path, "rb") as file:
         try:
-            content = scipy.io.loadmat(file, variable_names=["X", "y"])
+            kinds = [kind for name, _, kind in scipy.io.whosmat(file) if name in ("X", "y")]
+            file.seek(0)
+            # Nothing but numbers: cells within cells, of which a small file can hold many, end
+            # the process.
+            are_numbers = _MAT_NUMBERS.issuperset(kinds)
+            content = scipy.io.loadmat(file, variable_names=["X", "y"]) if are_numbers else {}
         # A damaged file can raise nearly anything.
         except Exception as error:
             raise ValueError(f"{path} is not a .mat file that can be read: {error}") from error
@@ -66,9 +73,11 @@ def load_svhn(path: Any, *, return_X_y: bool = False) -> Any:
         and X.dtype == np.uint8
         and y.dtype.kind in "iuf"
         and X.shape[2:] == (3, y.size)
+        and np.isin(y, range(11)).all()
     ):
         raise ValueError(
-            f"{path} must hold X of shape (height, width, 3, n), uint8, and n labels y."
+            f"{path} must hold X of shape (height, width, 3, n), uint8, and n labels y, "
+            "each from 0 to 10."
         )
     target = y.ravel().astype(np.int64) % 10
     images = np.ascontiguousarray(X.transpose(3, 2, 0, 1))
@@ -76,6 +85,7 @@ def load_svhn(path: Any, *, return_X_y: bool = False) -> Any:
 
 
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_BLOCK_BYTES = 2**20
 
 
 @validate_params({"path": PATH}, prefer_skip_nested_validation=True)
@@ -111,23 +121,34 @@ def load_idx(path: Any) -> np.ndarray:
     array([[1, 2, 3],
            [4, 5, 6]], dtype=uint8)
     """
-    content = Path(path).read_bytes()
-    if content[:2] == b"\x1f\x8b":
+    with open(path, "rb") as file:
+        is_gzipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not is_gzipped:
+            return _read_idx(file, path)
         try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
+            with gzip.open(file) as unpacked:
+                return _read_idx(unpacked, path)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
-    n_dims = content[3] if len(content) > 3 else 0
-    start = 4 + 4 * n_dims
-    if content[:2] != b"\0\0" or content[2:3] == b"" or content[2] not in _IDX_DTYPES:
+
+
+def _read_idx(file: IO[bytes] | gzip.GzipFile, path: Any) -> np.ndarray:
+    start = file.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _IDX_DTYPES:
         raise ValueError(f"{path} is not in the idx format.")
-    dtype = np.dtype(_IDX_DTYPES[content[2]])
-    shape = struct.unpack(f">{n_dims}I", content[4:start]) if len(content) >= start else ()
-    if len(shape) != n_dims or len(content) != start + math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{path} has {len(content)} bytes, which is not what its header says.")
-    return (
-        np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
-    )
+    dtype, n_dims = np.dtype(_IDX_DTYPES[start[2]]), start[3]
+    sizes = file.read(4 * n_dims)
+    shape = struct.unpack(f">{len(sizes) // 4}I", sizes[: len(sizes) // 4 * 4])
+    n_bytes = math.prod(shape) * dtype.itemsize
+    # In blocks, and no further than the header says: the file can be short where the header
+    # is large, and a thousand times as long once it is unpacked.
+    values = bytearray()
+    while len(values) <= n_bytes and (block := file.read(_BLOCK_BYTES)):
+        values += block
+    if len(shape) != n_dims or len(values) != n_bytes:
+        raise ValueError(f"The length of {path} is not what its header says, {shape} of {dtype}.")
+    return np.frombuffer(values, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
 @validate_params({"path": PATH, "return_X_y": ["boolean"]}, prefer_skip_nested_validation=True)
@@ -178,6 +199,9 @@ def load_npz(path: Any, *, return_X_y: bool = False) -> Any:
         raise ValueError(f"{path} is not an .npz file that can be read: {error}") from error
     if "X" not in arrays:
         raise ValueError(f"{path} has no array named X.")
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        # numpy returns the bytes of what has not the beginning of an array.
+        raise ValueError(f"{path} has something under the name X or y that is no array.")
     X, y = arrays["X"], arrays.get("y")
     if X.ndim == 0 or (y is not None and y.shape[:1] != X.shape[:1]):
         labels = "" if y is None else f" and labels of shape {y.shape}"

@@ -3,6 +3,8 @@
 import gzip
 import pickle
 import struct
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -30,10 +32,24 @@ def test_svhn(tmp_path, rng, write_svhn):
         {"X": np.zeros((32, 32), dtype=np.uint8), "y": np.ones(5)},
         {"X": np.zeros((32, 32, 3, 5), dtype=np.uint8), "y": scipy.sparse.csc_matrix(np.ones(5))},
         {"X": np.zeros((32, 32, 3, 1), dtype=np.uint8), "y": {"digit": 5}},
+        {"X": np.zeros((32, 32, 3, 2), dtype=np.uint8), "y": np.array([1, np.nan])},
+        {"X": np.zeros((32, 32, 3, 2), dtype=np.uint8), "y": np.array([1, -3])},
     ],
 )
 def test_other_mat_files_are_refused(tmp_path, content):
     scipy.io.savemat(tmp_path / "file.mat", content)
+    with pytest.raises(ValueError, match="must hold X"):
+        load_svhn(tmp_path / "file.mat")
+
+
+@pytest.mark.parametrize("name", ["X", "y"])
+def test_cells_of_a_mat_file_are_not_looked_into(tmp_path, name, monkeypatch):
+    """Cells within cells, some ten thousand of them, would end the process."""
+    content = {"X": np.zeros((32, 32, 3, 1), dtype=np.uint8), "y": np.ones(1)}
+    inner, outer = np.array([None, 1])[1:], np.array([None, 1])[1:]
+    outer[0] = inner
+    scipy.io.savemat(tmp_path / "file.mat", content | {name: outer})
+    monkeypatch.setattr(scipy.io, "loadmat", lambda *args, **kwargs: pytest.fail("looked into"))
     with pytest.raises(ValueError, match="must hold X"):
         load_svhn(tmp_path / "file.mat")
 
@@ -64,6 +80,22 @@ WHOLE = b"\0\0\x08\x03" + struct.pack(">3I", 2, 3, 4) + bytes(range(24))
 
 
 @pytest.mark.parametrize(
+    ("header", "match"),
+    [(b"", "not in the idx format"), (WHOLE[:16], "not what its header says")],
+)
+def test_an_idx_file_is_not_unpacked_beyond_its_header(tmp_path, header, match):
+    content = gzip.compress(header + bytes(2**27), mtime=0)
+    (tmp_path / "file").write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=match):
+            load_idx(tmp_path / "file")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
     ("content", "match"),
     [
         (b"", "not in the idx format"),
@@ -72,6 +104,7 @@ WHOLE = b"\0\0\x08\x03" + struct.pack(">3I", 2, 3, 4) + bytes(range(24))
         (WHOLE[:-1], "not what its header says"),
         (WHOLE + b"!", "not what its header says"),
         (WHOLE[:7], "not what its header says"),
+        (WHOLE[:4] + b"\xff" * 12 + b"few", "not what its header says"),
         (gzip.compress(WHOLE, mtime=0)[:-4], "is damaged"),
         (b"\x1f\x8bnonsense and more of it", "is damaged"),
     ],
@@ -108,6 +141,10 @@ def test_npz_that_cannot_be_used(tmp_path, attack):
             load_npz(tmp_path / f"{name}.npz")
     (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and nothing else")
     (tmp_path / "other.npz").write_bytes(pickle.dumps(attack))
+    with zipfile.ZipFile(tmp_path / "raw.npz", "w") as archive:
+        archive.writestr("X.npy", b"no array")
+    with pytest.raises(ValueError, match=r"raw.npz has something .* no array"):
+        load_npz(tmp_path / "raw.npz")
     for name in ("damaged", "other"):
         with pytest.raises(ValueError, match=f"{name}.npz is not an .npz file"):
             load_npz(tmp_path / f"{name}.npz")

@@ -14,8 +14,9 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 
 from ._bunch import PATH, bunch
 
-# Formats of which Pillow knows the endings, and reads no picture.
-_NOT_READ = {"BUFR", "GRIB", "HDF5", "MPEG"}
+# Formats of which Pillow knows the endings, and reads no picture; EPS, a program, which
+# Pillow has Ghostscript run, whatever the ending of the file; and IPTC, which can hold EPS.
+_NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG"}
 
 
 @validate_params(
@@ -47,7 +48,7 @@ def load_image_folder(
         The folder. The label of a picture is the sub-folder directly below `path` that
         it is in, however deep; that of pictures directly in `path` is `path` itself.
         Hidden files and folders are passed over, and so are files whose ending (.png, .jpg,
-        ...) is not that of a format that Pillow reads.
+        ...) is not that of a format that is read.
     size : tuple of int
         (height, width) of the result, better no larger than the smallest picture: see
         :func:`load_images`.
@@ -94,9 +95,7 @@ def load_image_folder(
     if not root.is_dir():
         raise FileNotFoundError(f"{path} is no folder.")
     endings = {
-        ending
-        for ending, kind in Image.registered_extensions().items()
-        if kind in Image.OPEN and kind not in _NOT_READ
+        ending for ending, kind in Image.registered_extensions().items() if kind in _formats(Image)
     }
     files: dict[str, list[Path]] = {}
     for file in sorted(_files_below(root)):
@@ -124,9 +123,17 @@ def load_image_folder(
 
 def _files_below(root: Path) -> Iterator[Path]:
     """All files in a folder and in those below it, or linked to from there."""
+    seen = set()
     for folder, subfolders, names in os.walk(root, followlinks=True):
-        # A link to a folder around it would have no end.
         here = Path(folder).resolve()
+        # Once for each label: links can lead from one folder to the next and back again, and
+        # a few of them along more ways than anyone could go.
+        label = Path(folder).relative_to(root).parts[:1]
+        if (label, here) in seen:
+            subfolders.clear()
+            continue
+        seen.add((label, here))
+        # Nor is a folder below itself, under another label.
         subfolders[:] = [
             one for one in subfolders if not here.is_relative_to((here / one).resolve())
         ]
@@ -155,9 +162,9 @@ def load_images(
     Parameters
     ----------
     pictures : list
-        Files in any format that Pillow reads, each as its path (str or path-like) or
-        opened in binary mode, as ``io.BytesIO(content)`` is; or images of Pillow's, which are
-        not changed.
+        Files in any format that Pillow reads, except EPS, which is a program, and IPTC, which
+        can hold one. Each is a path (str or path-like) or opened in binary mode, as
+        ``io.BytesIO(content)`` is. Or images of Pillow's, which are not changed.
     size : tuple of int
         (height, width) of the result. A smaller picture is enlarged and thereby smoother
         than the others, and a detector rightly finds it novel.
@@ -217,13 +224,20 @@ def load_images(
 def _upright(pillow: Any, picture: Any) -> Any:
     """A picture, or the one in a file, as it is seen: turned upright, on a white page."""
     is_open = isinstance(picture, pillow.Image.Image)
-    with nullcontext(picture) if is_open else pillow.Image.open(picture) as image:
+    formats = _formats(pillow.Image)
+    with nullcontext(picture) if is_open else pillow.Image.open(picture, "r", formats) as image:
         if image.mode.startswith(("I", "F")):
             raise ValueError(
                 f"values of more than 8 bits, Pillow's mode {image.mode}, of a range that is not "
                 "known; a detector takes them as an array"
             )
         return _on_white(pillow, pillow.ImageOps.exif_transpose(image))
+
+
+def _formats(Image: Any) -> list[str]:
+    """Names of the formats that are read, the usual ones first."""
+    Image.init()
+    return [name for name in Image.ID if name not in _NOT_READ]
 
 
 def _on_white(pillow: Any, picture: Any) -> Any:

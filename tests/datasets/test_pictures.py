@@ -61,6 +61,25 @@ def test_linked_folders_are_followed(tmp_path, rng):
     np.testing.assert_array_equal(bunch.target, [0, 1])
 
 
+def test_folders_linked_to_in_circles_or_in_many_ways_are_read_once(tmp_path, rng):
+    pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
+    for name in ("a", "b"):
+        save(tmp_path / "photos" / name / "picture.png", pixels)
+    (tmp_path / "photos" / "a" / "round").symlink_to(tmp_path / "photos" / "b")
+    (tmp_path / "photos" / "b" / "round").symlink_to(tmp_path / "photos" / "a")
+    # 2 ** 50 ways lead to the last of these.
+    for number in range(50):
+        (tmp_path / f"{number}").mkdir()
+        for link in ("left", "right"):
+            (tmp_path / f"{number}" / link).symlink_to(tmp_path / f"{number + 1}")
+    save(tmp_path / "50" / "picture.png", pixels)
+    (tmp_path / "photos" / "c").symlink_to(tmp_path / "25")
+    bunch = load_image_folder(tmp_path / "photos", size=(8, 8))
+    assert bunch.target_names == ["a", "b", "c"]
+    # Both pictures of a and b have both labels.
+    np.testing.assert_array_equal(bunch.target, [0, 0, 1, 1, 2])
+
+
 def test_one_label_for_two_folders_is_refused(tmp_path, rng):
     pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
     save(tmp_path / "photos" / "a.png", pixels)
@@ -168,6 +187,34 @@ def test_pictures_come_from_anywhere(tmp_path, rng):
     named = r"4 of 5 .*number 1 \(.*number 2 \(values.*bad.ppm \(.*number 4 \("
     with pytest.raises(ValueError, match=named):
         load_images(bad, size=(8, 6))
+
+
+def in_iptc(content):
+    """The file as the picture in a file of IPTC."""
+    fields = {(3, 60): b"\1\0", (3, 20): b"\x08", (3, 30): b"\x08", (3, 120): b"\5"}
+    fields[8, 10] = content
+    return b"".join(
+        bytes([0x1C, *tag]) + len(field).to_bytes(2, "big") + field for tag, field in fields.items()
+    )
+
+
+@pytest.mark.parametrize("packed", [bytes, in_iptc])
+def test_postscript_is_not_run(packed, tmp_path, monkeypatch):
+    """Pillow has Ghostscript run it."""
+    run = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *args: run.append(args))
+    content = packed(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    for ending in (".png", ".eps", ".iim"):
+        (tmp_path / f"a{ending}").write_bytes(content)
+    for picture in (tmp_path / "a.png", io.BytesIO(content)):
+        with pytest.raises(ValueError, match=r"1 of 1 pictures cannot be read.*identify"):
+            load_images([picture], size=(8, 8))
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(FileNotFoundError, match="no picture"):
+        load_image_folder(tmp_path, size=(8, 8))
+    assert not run
 
 
 def test_damage_that_only_the_decoder_finds(tmp_path):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import lzma
 import math
 import pickle
+import pickletools
 import tarfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +78,9 @@ def load_cifar(path: Any, *, subset: str = "train", return_X_y: bool = False) ->
         raise FileNotFoundError(f"{path} lacks {', '.join(missing)}.")
     batches = [_cifar_batch(files[name], kind.labels, f"{name} of {path}") for name in wanted[kind]]
     target_names = _unpickle_data(files[kind.meta], f"{kind.meta} of {path}").get(kind.names, [])
-    if not isinstance(target_names, list):
+    if not isinstance(target_names, list) or not all(
+        isinstance(name, bytes | str) for name in target_names
+    ):
         raise ValueError(f"{kind.meta} of {path} holds no list of {_text(kind.names)}.")
     return bunch(
         np.concatenate([images for images, _ in batches]),
@@ -106,6 +111,12 @@ _CIFARS = (
 )
 
 
+# The archives hold 190 MB, and the largest batch a few hundred thousand steps. A small file
+# can hold a thousand times as much, which is not to be unpacked.
+_MOST_BYTES = 2**28
+_MOST_STEPS = 10**6
+
+
 def _read_files(path: Path, names: set[str]) -> dict[str, bytes]:
     """Contents of the files called so, in a folder or a tar archive."""
     if path.is_dir():
@@ -114,14 +125,19 @@ def _read_files(path: Path, names: set[str]) -> dict[str, bytes]:
     try:
         # Nothing is extracted to disk, so a name cannot lead out of a folder.
         with tarfile.open(path) as archive:
-            return {
-                Path(member.name).name: archive.extractfile(member).read()  # type: ignore[union-attr]
-                for member in archive
-                if member.isfile() and Path(member.name).name in names
-            }
+            files = {}
+            for member in archive:
+                if not 0 <= member.size <= _MOST_BYTES - member.offset:
+                    raise tarfile.TarError(
+                        f"it goes on beyond {_MOST_BYTES} bytes, which CIFAR does not"
+                    )
+                name = Path(member.name).name
+                if member.isfile() and name in names:
+                    files[name] = archive.extractfile(member).read()  # type: ignore[union-attr]
+            return files
     except FileNotFoundError:
         raise
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{path} is not a tar archive that can be read: {error}") from error
 
 
@@ -131,7 +147,7 @@ def _cifar_batch(content: bytes, labels: bytes, what: str) -> tuple[np.ndarray, 
     if (
         not isinstance(rows, _ByteArray)
         or not isinstance(targets, list)
-        or not all(type(label) is int for label in targets)
+        or not all(type(label) is int and label.bit_length() < 64 for label in targets)
     ):
         raise ValueError(f"{what} lacks data or {_text(labels)}.")
     images = rows.to_numpy(what)
@@ -156,7 +172,8 @@ class _ByteArray:
         try:
             _, shape, dtype, is_fortran, values = self.state
             is_bytes = isinstance(dtype, _ByteDtype) and not is_fortran
-            fits = is_bytes and math.prod(shape) == len(values)
+            fits = is_bytes and isinstance(values, bytes) and all(type(n) is int for n in shape)
+            fits = fits and min(shape) >= 0 and math.prod(shape) == len(values)
         except (TypeError, ValueError):
             fits = False
         if not fits:
@@ -187,14 +204,27 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+@dataclass(frozen=True)
+class _Function:
+    """What a pickle can call, and cannot change."""
+
+    call: Callable[..., Any]
+
+    def __call__(self, *args: Any) -> Any:
+        return self.call(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise ValueError("it changes a function")
+
+
 # What pickles of arrays refer to, by Python 2 and 3, old numpy and new, and the
 # inert things that stand in.
 _STAND_INS = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy", "ndarray"): _NdarrayName,
-    ("numpy", "dtype"): _ByteDtype,
-    ("_codecs", "encode"): _latin1,
+    ("numpy.core.multiarray", "_reconstruct"): _Function(_reconstruct),
+    ("numpy._core.multiarray", "_reconstruct"): _Function(_reconstruct),
+    ("numpy", "ndarray"): _Function(_NdarrayName),
+    ("numpy", "dtype"): _Function(_ByteDtype),
+    ("_codecs", "encode"): _Function(_latin1),
 }
 
 
@@ -206,9 +236,34 @@ class _DataUnpickler(pickle.Unpickler):
             raise ValueError(f"it refers to {module}.{name}") from None
 
 
+def _check_steps(content: bytes) -> None:
+    """Refuse a pickle that makes of a few bytes more than there is time or memory for.
+
+    What it names a second time must be a function or a short string. Of tuples, say, each
+    could hold the one before it twice, and the fiftieth would be hashed 2**50 times.
+    """
+    is_plain = False
+    may_be_named: dict[Any, bool] = {}
+    for number, (step, arg, _) in enumerate(pickletools.genops(content)):
+        if number == _MOST_STEPS:
+            raise ValueError(f"it takes more than {_MOST_STEPS} steps")
+        if step.name == "MEMOIZE" or step.name.endswith("PUT"):
+            place = len(may_be_named) if arg is None else arg
+            # There would be room for all below it.
+            if place > number:
+                raise ValueError(f"it names {place} things in {number} steps")
+            may_be_named[place] = is_plain
+        elif step.name == "DUP" or (step.name.endswith("GET") and not may_be_named.get(arg)):
+            raise ValueError("it holds one thing twice")
+        elif not step.name.endswith("GET"):
+            is_text = isinstance(arg, str | bytes) and len(arg) <= 100
+            is_plain = is_text or step.name in ("GLOBAL", "STACK_GLOBAL")
+
+
 def _unpickle_data(content: bytes, what: str) -> dict[bytes, Any]:
     """Read a pickled dict of lists, strings and arrays of bytes; run nothing."""
     try:
+        _check_steps(content)
         loaded = _DataUnpickler(io.BytesIO(content), encoding="bytes").load()
     # A damaged pickle can raise nearly anything.
     except Exception as error:

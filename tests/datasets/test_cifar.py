@@ -1,11 +1,15 @@
 """CIFAR's files, written here the way their publishers write them."""
 
 import functools
+import gzip
+import lzma
 import pickle
+import tarfile
 
 import numpy as np
 import pytest
 
+import skrnd.datasets._cifar
 from skrnd.datasets import load_cifar
 
 
@@ -51,6 +55,20 @@ def test_a_pickle_runs_nothing(tmp_path, rng, protocol, place, attack, write_cif
         load_cifar(tmp_path / "cifar")
 
 
+class Array:
+    """Is pickled as an array of bytes is, with parts of one's own."""
+
+    def __init__(self, shape, values):
+        self.state = (1, shape, np.dtype(np.uint8), False, values)
+
+    def __reduce__(self):
+        return (*np.zeros(0, np.uint8).__reduce__()[:2], self.state)
+
+
+def pickled_array(shape, values):
+    return pickle.dumps({b"data": Array(shape, values), b"labels": [1]}, protocol=3)
+
+
 @pytest.mark.parametrize(
     "batch",
     [
@@ -62,12 +80,54 @@ def test_a_pickle_runs_nothing(tmp_path, rng, protocol, place, attack, write_cif
         pickle.dumps({b"data": np.zeros((2, 5), dtype=np.uint8), b"labels": [1, 2]}, protocol=2),
         pickle.dumps({b"data": np.zeros((3, 3072), dtype=np.uint8), b"labels": [1]}, protocol=2),
         pickle.dumps({b"data": np.array([{}]), b"labels": [1]}, protocol=2),
+        pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [10**30]}, protocol=2),
+        pickled_array((1.0, 3072.0), bytes(3072)),
+        pickled_array((-1, -3072), bytes(3072)),
+        pickled_array((), b"1"),
+        pickled_array((1, 3072), "1" * 3072),
+        pickled_array((1, 3072), [1] * 3072),
+        pickled_array(([1], 3072), bytes(3072)),
     ],
 )
 def test_a_damaged_batch_is_refused(tmp_path, rng, batch, write_cifar10):
     write_cifar10(tmp_path / "cifar", rng)
     (tmp_path / "cifar" / "data_batch_3").write_bytes(batch)
     with pytest.raises(ValueError, match="data_batch_3 of"):
+        load_cifar(tmp_path / "cifar")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        # A memo of so many places.
+        (b"Nr\xff\xff\xff\x0f.", "names 268435455 things in 2 steps"),
+        (b"Np268435455\n.", "names 268435455 things in 2 steps"),
+        # A tuple that holds the one before it twice, and so on, as a key.
+        (b"})" + 50 * b"2\x86" + b"Ns.", "one thing twice"),
+        (b"})" + 50 * b"q\1h\1\x86" + b"Ns.", "one thing twice"),
+        (b"})" + 50 * b"\x94h\0\x86" + b"Ns.", "one thing twice"),
+        (b"}\x8c\1a0)q\1h\1\x86Ns.", "one thing twice"),
+        # A dtype whose name is printed in the message.
+        (b"cnumpy\ndtype\n)" + 50 * b"2\x86" + b"R.", "one thing twice"),
+        # One long string encoded time and again.
+        (b"c_codecs\nencode\nq\0(X\xe8\3\0\0" + 1000 * b"a" + b"q\1h\1tR.", "one thing twice"),
+        (b"(" + 10**6 * b"]" + b"l.", "more than 1000000 steps"),
+        (b"c_codecs\nencode\n}X\4\0\0\0nameK\1sb.", "changes a function"),
+        (b"cnumpy\nndarray\n}X\4\0\0\0nameK\1sb.", "changes a function"),
+    ],
+)
+def test_a_small_pickle_takes_little(tmp_path, rng, content, match, write_cifar10):
+    write_cifar10(tmp_path / "cifar", rng)
+    (tmp_path / "cifar" / "data_batch_2").write_bytes(b"\x80\2" + content)
+    with pytest.raises(ValueError, match=f"data_batch_2 of .* is damaged or not plain.*{match}"):
+        load_cifar(tmp_path / "cifar")
+
+
+@pytest.mark.parametrize("names", [[3], [[b"airplane"]]])
+def test_names_are_strings(tmp_path, rng, names, write_cifar10):
+    write_cifar10(tmp_path / "cifar", rng)
+    (tmp_path / "cifar" / "batches.meta").write_bytes(pickle.dumps({b"label_names": names}))
+    with pytest.raises(ValueError, match="holds no list of label_names"):
         load_cifar(tmp_path / "cifar")
 
 
@@ -88,6 +148,45 @@ def test_a_damaged_archive_is_refused(tmp_path, rng, write_cifar10, packed):
     archive.write_bytes(archive.read_bytes()[:-20_000])
     with pytest.raises(ValueError, match="is not a tar archive that can be read"):
         load_cifar(archive)
+
+
+def header(**fields):
+    member = tarfile.TarInfo("batches.meta")
+    for name, value in fields.items():
+        setattr(member, name, value)
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def sparse(n_bytes):
+    """The header of a file of nothing but a hole."""
+    content = bytearray(header(type=tarfile.GNUTYPE_SPARSE))
+    content[386:410] = 2 * b"00000000000\0"
+    content[483:495] = b"%011o\0" % n_bytes
+    content[148:156] = b"%06o\0 " % (sum(content) - sum(content[148:156]) + 8 * ord(" "))
+    return bytes(content)
+
+
+@pytest.mark.parametrize("content", [header(size=2**40), sparse(2**33 - 1), header(size=-1024)])
+def test_an_archive_that_speaks_of_more_than_cifar_is_refused(tmp_path, content):
+    (tmp_path / "cifar.tar").write_bytes(content + bytes(1024))
+    with pytest.raises(ValueError, match="can be read: it goes on beyond 268435456 bytes"):
+        load_cifar(tmp_path / "cifar.tar")
+
+
+def test_an_archive_of_many_small_files_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(skrnd.datasets._cifar, "_MOST_BYTES", 2**16)
+    (tmp_path / "cifar.tar.gz").write_bytes(gzip.compress(200 * header()))
+    with pytest.raises(ValueError, match="it goes on beyond 65536 bytes"):
+        load_cifar(tmp_path / "cifar.tar.gz")
+
+
+def test_an_archive_whose_compression_is_damaged_is_refused(tmp_path, rng):
+    content = header(size=10**5) + rng.bytes(10**5)
+    compressed = bytearray(lzma.compress(content + bytes(1024)))
+    compressed[-2000] ^= 1
+    (tmp_path / "cifar.tar.xz").write_bytes(compressed)
+    with pytest.raises(ValueError, match="not a tar archive that can be read: Corrupt"):
+        load_cifar(tmp_path / "cifar.tar.xz")
 
 
 def test_subset_out_of_range():

@@ -16,6 +16,9 @@ from urllib.request import Request, urlopen
 from .._logging import logger
 
 _BLOCK_BYTES = 2**18
+# No file of the sets is as large. A server that never ends, or whoever answers for one that is
+# asked by plain http, is not to fill the disk.
+_MOST_BYTES = 2**28
 _TIMEOUT_SECONDS = 60.0
 
 
@@ -77,7 +80,8 @@ def download(
             try:
                 _gather(url, part, progress=progress)
                 break
-            except (OSError, HTTPException) as error:
+            # A ValueError is of an address or a length that the server gave, and that is none.
+            except (OSError, HTTPException, ValueError) as error:
                 is_final = isinstance(error, HTTPError) and error.code < 500
                 if is_final or n_left == 0:
                     raise OSError(f"{url} could not be downloaded: {error}") from error
@@ -114,11 +118,12 @@ def _gather(url: str, part: Path, *, progress: bool) -> None:
         total = start + int(n_announced) if n_announced else None
         with part.open("ab" if resumes else "wb") as file:
             n_done = start
-            while block := response.read(_BLOCK_BYTES):
+            # What is longer is wrong, as the checksum will tell.
+            while n_done <= _MOST_BYTES and (block := response.read(_BLOCK_BYTES)):
                 file.write(block)
                 n_done += len(block)
                 advance(n_done, total)
-    if total is not None and n_done < total:
+    if total is not None and n_done < min(total, _MOST_BYTES):
         raise URLError(f"the connection ended after {n_done} of {total} bytes")
 
 

@@ -23,6 +23,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
         server.ranges.append(self.headers.get("Range"))
+        if server.location:
+            self.send_response(302)
+            self.send_header("Location", server.location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if server.status != 200:
             self.send_error(server.status)
             return
@@ -44,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
             if n_bytes == len(body):
                 self.wfile.write(b"\r\n0\r\n\r\n")
         else:
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", server.length or str(len(body)))
             self.end_headers()
             self.wfile.write(body[:n_bytes])
 
@@ -58,6 +64,7 @@ def server(serve):
     server = serve(Handler)
     server.content, server.status, server.knows_ranges = CONTENT, 200, True
     server.cuts, server.ranges, server.chunked = [], [], False
+    server.location = server.length = None
     server.url = f"http://127.0.0.1:{server.server_address[1]}/file.bin"
     return server
 
@@ -155,6 +162,40 @@ def test_tries_again_only_where_that_can_help(server, tmp_path, status, n_tries)
         get(server, tmp_path / "file.bin", n_retries=2)
     assert len(server.ranges) == n_tries
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[::1", "file:///etc/hostname", "ftp://127.0.0.1:1/file.bin"]
+)
+def test_a_redirection_to_what_is_no_server_is_refused(server, tmp_path, location):
+    server.location = location
+    with pytest.raises(OSError, match=r"file.bin could not be downloaded: "):
+        get(server, tmp_path / "file.bin", n_retries=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_length_that_is_no_number(server, tmp_path):
+    server.length = "much"
+    with pytest.raises(OSError, match=r"file.bin could not be downloaded: .*much"):
+        get(server, tmp_path / "file.bin", n_retries=0)
+
+
+@pytest.mark.parametrize("length", [None, str(10**12)])
+def test_a_file_without_an_end_is_not_kept(server, tmp_path, length, monkeypatch):
+    monkeypatch.setattr(_download, "_MOST_BYTES", 10**6)
+    server.content, server.length = 100 * CONTENT, length
+    sizes = []
+
+    def size_and_digest(path):
+        sizes.append(path.stat().st_size)
+        return "another"
+
+    monkeypatch.setattr(_download, "_sha256_of", size_and_digest)
+    with pytest.raises(ChecksumError, match="is not the file it should be"):
+        get(server, tmp_path / "file.bin")
+    assert list(tmp_path.iterdir()) == []
+    assert len(sizes) == len(server.ranges) == 1
+    assert 10**6 < sizes[0] < 2 * 10**6
 
 
 def test_nobody_answers(server, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import math
 import os
 import tempfile
@@ -105,8 +106,11 @@ def remove_parts(path: Path) -> None:
 
 
 def _stem(path: Path) -> str:
-    """As much of the name as leaves a part's name no longer than allowed."""
-    return path.name[:40]
+    """The name, or what tells it from others and leaves a part's name no longer than allowed."""
+    name = path.name
+    if len(name) <= 40:
+        return name
+    return f"{name[:32]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 
 
 def _part_name(stem: str, unique: str) -> str:

@@ -85,10 +85,17 @@ def test_parts_of_killed_processes_are_removed(tmp_path):
     process = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert process.returncode == -signal.SIGKILL
     (part,) = tmp_path.iterdir()
-    other = part.with_name(part.name.replace("x.", "x.other."))
+    other = part.with_name(part.name.replace(".part", ".other.part"))
     other.touch()
     remove_parts(path)
     assert list(tmp_path.iterdir()) == [other]
+
+
+def test_parts_of_files_with_a_long_beginning_in_common_are_told_apart(tmp_path, monkeypatch):
+    path, other = (tmp_path / ("of the search with many folds, in which number " + n) for n in "12")
+    monkeypatch.setattr(os, "fsync", lambda file: remove_parts(other))
+    write_whole(path, b"content")
+    assert path.read_bytes() == b"content"
 
 
 def test_several_may_write_the_same_file(tmp_path):

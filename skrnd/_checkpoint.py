@@ -28,6 +28,8 @@ from ._storage import remove_parts, write_whole
 _INDIFFERENT = {"checkpoint", "device", "memory", "verbose"}
 # Bytes in front of a file's content, by which a damaged one is known.
 _N_DIGEST = hashlib.sha256().digest_size
+# What the content is made of.
+_STATE = {"identity", "random_state", "curves", "trainings"}
 
 
 class Checkpoint:
@@ -163,12 +165,17 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise ValueError(f"checkpoint={str(path)!r} cannot be read: {error}") from error
+    refusal = f"checkpoint={str(path)!r} is a file that holds no checkpoint, or not all of it."
     if content[:_N_DIGEST] != _digest(content[_N_DIGEST:]):
-        raise ValueError(
-            f"checkpoint={str(path)!r} is a file that holds no checkpoint, or not all of it."
-        )
-    saved = io.BytesIO(content[_N_DIGEST:])
-    state: dict[str, Any] = torch.load(saved, map_location="cpu", weights_only=True)
+        raise ValueError(refusal)
+    try:
+        saved = io.BytesIO(content[_N_DIGEST:])
+        state: dict[str, Any] = torch.load(saved, map_location="cpu", weights_only=True)
+    # Anyone can make the digest of anything, of which torch can raise nearly anything.
+    except Exception as error:
+        raise ValueError(refusal) from error
+    if not isinstance(state, dict) or set(state) != _STATE:
+        raise ValueError(refusal)
     return state
 
 

@@ -1,6 +1,8 @@
 """Fits that go on after an interruption."""
 
 import errno
+import hashlib
+import io
 import os
 import signal
 import subprocess
@@ -205,6 +207,24 @@ def test_what_is_no_whole_checkpoint_is_refused(bit, images, left):
     with pytest.raises(ValueError, match="is a file that holds no checkpoint, or not all of it"):
         SVDRNDDetector(checkpoint=left, **PARAMS).fit(images)
     assert left.read_bytes() == content
+
+
+def saved(state):
+    content = io.BytesIO()
+    torch.save(state, content)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"something else", saved([1]), saved({"identity": {}}), saved({"f": os.getcwd})],
+    ids=range(5),
+)
+def test_a_digest_makes_no_checkpoint(content, images, tmp_path):
+    path = tmp_path / "checkpoint"
+    path.write_bytes(hashlib.sha256(content).digest() + content)
+    with pytest.raises(ValueError, match="is a file that holds no checkpoint, or not all of it"):
+        SVDRNDDetector(checkpoint=path, **PARAMS).fit(images)
 
 
 def test_a_folder_is_no_checkpoint(images, tmp_path):

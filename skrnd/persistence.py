@@ -51,6 +51,7 @@ _VALUES: dict[str, Any] = {
 }
 _ARRAYS = ("mean_", "scale_", "_units", "_trained", "calibration_scores_")
 _DTYPES = {"_trained": np.uint64}
+_STANDARDS = ("targets.mean", "targets.scale")
 # Of a transformer.
 _FITTED = ("n_features_in_", "sample_shape_")
 
@@ -230,6 +231,8 @@ def _rebuilt(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SVDRND
         if not isinstance(fitted[name], types):
             raise TypeError(f"{name} is a {type(fitted[name]).__name__}")
     fitted["blurs_"] = [_decoded(one) for one in header["blurs"]]
+    if not all(type(one) in _TRANSFORMERS.values() for one in fitted["blurs_"]):
+        raise TypeError("the blurs must be transformers")
     if header["feature_names_in_"]:
         fitted["feature_names_in_"] = np.array(header["feature_names_in_"], dtype=object)
     layout = header["layout"]
@@ -290,11 +293,14 @@ def _check_networks(fitted: dict[str, Any], pair: Mapping[str, np.ndarray], grou
     if len(group) != n_targets - 1 or not all(type(i) is int and 0 <= i < n_copies for i in group):
         raise ValueError(f"{n_targets} targets for the copies {group} of {n_copies}")
     network, input_shape = fitted["_architecture"], fitted["input_shape_"]
-    # And those by which the targets are standardised.
-    if len(pair) != 2 + count_arrays(network, input_shape, n_targets, n_members):
+    # Besides those by which the targets are standardised.
+    weights = [value for name, value in pair.items() if name not in _STANDARDS]
+    found = (len(weights), sum(value.size for value in weights))
+    # Values too: of networks whose arrays are empty, a small file could hold a great many.
+    if found != count_arrays(network, input_shape, n_targets, n_members):
         raise ValueError(
-            f"{len(pair)} arrays are not those of {n_targets} targets of {n_members} networks "
-            f"{network!r} for inputs of shape {input_shape}"
+            f"{found[0]} arrays of {found[1]} values are not those of {n_targets} targets of "
+            f"{n_members} networks {network!r} for inputs of shape {input_shape}"
         )
     if not (pair["targets.scale"] > 0).all():
         raise ValueError("targets.scale must be positive")

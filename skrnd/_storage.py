@@ -6,6 +6,7 @@ import glob
 import hashlib
 import math
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Sequence
@@ -86,6 +87,9 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        # Who may read it is for whoever put it there to say.
+        with suppress(FileNotFoundError):
+            shutil.copymode(path, part)
         os.replace(part, path)
     except OSError as error:
         # Nobody asked for the part; set to None, the second name would be told as such.

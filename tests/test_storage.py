@@ -74,6 +74,16 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path):
     assert str(told.value).endswith(f": {str(path)!r}")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions are other ones there")
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path):
+    path = tmp_path / "file"
+    write_whole(path, b"old")
+    path.chmod(0o600)
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_parts_of_killed_processes_are_removed(tmp_path):
     """And no others."""
     path = tmp_path / ("[*]?" + "x" * 240)

@@ -434,6 +434,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         CalibrationWarning
             If fewer than 19 held-out rows set the threshold, or if `warm_start` meets none but
             rows that were trained on before.
+        ConvergenceWarning
+            If Ctrl-C has ended the training.
+        UserWarning
+            If `y`, or plain rows that look like flattened images, may not mean what they are
+            taken for, if copies equal the images, or if `warm_start` meets values of another
+            range.
         """
         goes_on = self.warm_start and hasattr(self, "_pairs")
         return self._learn(X, y, goes_on=goes_on, max_epochs=self.max_epochs)
@@ -860,6 +866,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             If the rows have another shape than in `fit`, or are not real and finite.
         TypeError
             If X is sparse or holds objects that are not numbers.
+
+        Warns
+        -----
+        UserWarning
+            If the values of images spread far less than in `fit`, as after a division by 255.
         """
         now = self._snapshot()
         return in_namespace_of(X, now._scores(now._novelties_of(now._validated(X))))
@@ -1026,9 +1037,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Warns
         -----
         CalibrationWarning
-            If most of the rows are novel by the threshold so far. Rows that were prepared in
-            another way than those of `fit`, divided by 255 for instance, look like that, and
-            a threshold that calls them normal finds nothing any more.
+            If most of the rows were trained on, which score too well to set a threshold. And if
+            most of them are novel by the threshold so far: rows that were prepared in another
+            way than those of `fit`, divided by 255 for instance, look like that, and a
+            threshold that calls them normal finds nothing any more.
+        UserWarning
+            If the values spread far less than in `fit`.
 
         Examples
         --------
@@ -1041,7 +1055,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         True
         """
         now, false_alarm_rate = self._snapshot(), float(false_alarm_rate)
-        novelties = now._novelties_of(now._validated(X))
+        X = now._validated(X)
+        novelties = now._novelties_of(X)
         compared, held_out = rows_apart(novelties)
         n_rows, fewest = len(novelties), fewest_rows(false_alarm_rate)
         if len(held_out) < fewest:
@@ -1053,6 +1068,17 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             )
         if not np.isfinite(novelties).all():
             raise ValueError("X holds values so large that the networks' errors are not finite.")
+        keys = row_keys(now._inputs.blocks(X, np.arange(n_rows)))
+        n_trained = np.count_nonzero(np.isin(keys, now._trained))
+        # A few may be alike without being the same.
+        if n_trained > n_rows / 2:
+            warnings.warn(
+                f"{n_trained} of {n_rows} rows were trained on, and score too well: new normal "
+                f"rows will raise more alarms than false_alarm_rate={false_alarm_rate:g}. Pass "
+                "rows that are new.",
+                CalibrationWarning,
+                stacklevel=3,
+            )
         n_novel = np.count_nonzero(now._scores(novelties) < now.offset_)
         if n_novel > n_rows / 2:
             warnings.warn(
@@ -1107,7 +1133,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
         Examples
         --------
-        Of the rows that are called novel here, 10 % are expected to be normal:
+        Of the rows that are called novel here, at most 10 % are expected to be normal:
 
         >>> import numpy as np
         >>> from scipy.stats import false_discovery_control

@@ -106,7 +106,7 @@ def doubt_scale(inputs: torch.Tensor, *, least: float, most: float, what: str) -
         warnings.warn(
             f"The values of X spread {spread:.2g} times as far as those of the first fit, "
             "whose scale is kept. If X was prepared in another way (divided by 255, for "
-            f"instance), {what} of no use.",
+            f"instance), {what} of no use. Images that are nearly blank look like that too.",
             UserWarning,
             stacklevel=6,
         )

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
@@ -676,6 +677,16 @@ def test_p_values_agree_with_the_threshold(calibrated):
     assert (detector.p_values(X + 100) == 1 / 1000).all()
 
 
+def test_rows_that_were_trained_on_set_no_threshold_unnoticed(images):
+    detector = SVDRNDDetector(**QUICK).fit(images)
+    with pytest.warns(CalibrationWarning, match=r"54 of 60 rows were trained on.*rate=0\.05"):
+        detector.calibrate(images)
+    new = images + 1e-3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector.calibrate(np.concatenate([new, images[:50]]))
+
+
 @pytest.mark.parametrize(("blur", "n_rows"), [("svd", 30), ("two-sided", 20)])
 def test_held_out_rows_calibrate_and_are_kept(blur, n_rows, images):
     """A third of them compares judgements, where there are several."""
@@ -703,11 +714,12 @@ def test_too_few_rows_to_calibrate_are_told_of(images):
     assert detector.offset_ == before
     with pytest.raises(ValueError, match=r"at least 29 rows to be kept; X has 28\."):
         detector.calibrate(images[:28])
-    detector.calibrate(images[:29])
-    detector.calibrate(images, false_alarm_rate=np.float32(0.1))
+    new = images + 1e-3
+    detector.calibrate(new[:29])
+    detector.calibrate(new, false_alarm_rate=np.float32(0.1))
     with pytest.warns(CalibrationWarning):
         one_judgement = SVDRNDDetector(blur="svd", **QUICK).fit(images)
-    one_judgement.calibrate(images[:19])
+    one_judgement.calibrate(new[:19])
 
 
 def test_p_values_need_rows_held_out(images):

@@ -536,7 +536,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
         was_trained_on = np.zeros(len(normal), dtype=bool)
         if goes_on:
-            was_trained_on = self._were_trained_on(X, normal, ranks)
+            own = self._were_trained_on(X, normal[ranks.own :: ranks.size])
+            for rank, part in enumerate(ranks.gather(own)):
+                was_trained_on[rank :: ranks.size] = part
         train, held_out, sample = self._split(normal, was_trained_on, random_state, ranks)
         n_train = len(train) * ranks.size
         if not goes_on:
@@ -740,13 +742,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         own = np.sort(held_out)[ranks.own :: ranks.size]
         return ranks.share(train), own, sample
 
-    def _were_trained_on(self, X: np.ndarray, rows: np.ndarray, ranks: Ranks) -> np.ndarray:
-        """Which of the rows an earlier fit has trained on."""
-        keys = np.empty(len(rows), dtype=np.uint64)
-        own = row_keys(self._inputs.blocks(X, rows[ranks.own :: ranks.size]))
-        for rank, part in enumerate(ranks.gather(own)):
-            keys[rank :: ranks.size] = part
-        return np.isin(keys, self._trained)
+    def _were_trained_on(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Mask of the rows that a fit has trained on."""
+        return np.isin(row_keys(self._inputs.blocks(X, rows)), self._trained)
 
     def _choose_blurs(
         self, X: Any, sample: np.ndarray, originals: torch.Tensor, memory: Memory
@@ -1068,8 +1066,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             )
         if not np.isfinite(novelties).all():
             raise ValueError("X holds values so large that the networks' errors are not finite.")
-        keys = row_keys(now._inputs.blocks(X, np.arange(n_rows)))
-        n_trained = np.count_nonzero(np.isin(keys, now._trained))
+        n_trained = np.count_nonzero(now._were_trained_on(X, np.arange(n_rows)))
         # A few may be alike without being the same.
         if n_trained > n_rows / 2:
             warnings.warn(

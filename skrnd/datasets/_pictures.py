@@ -94,9 +94,8 @@ def load_image_folder(
     root = Path(path)
     if not root.is_dir():
         raise FileNotFoundError(f"{path} is no folder.")
-    endings = {
-        ending for ending, kind in Image.registered_extensions().items() if kind in _formats(Image)
-    }
+    formats = _formats(Image)
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in formats}
     files: dict[str, list[Path]] = {}
     for file in sorted(_files_below(root)):
         inside = file.relative_to(root).parts

@@ -26,7 +26,7 @@ _IDLE_POOLS: dict[tuple[int, int], list[ThreadPoolExecutor]] = {}
 # Of the process that imported this; a forked one has another.
 _PID = os.getpid()
 # Values of a part of the rows, of which the cache of a core holds a few copies.
-_CACHED_VALUES = 2**17
+_CACHED_VALUES = 2**18
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

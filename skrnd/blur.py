@@ -41,29 +41,34 @@ class SpectrumTransformer(BaseImageTransformer):
         raise NotImplementedError
 
     def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
-        return self._transform_decomposed(images, *_decomposition(images))
+        def transformed(channels: torch.Tensor) -> tuple[torch.Tensor]:
+            return self._put_together(channels, *_taken_apart(channels))
+
+        # Both at once, while the channels are in the cache of a core.
+        (new,) = in_parts(transformed, images.flatten(0, 1))
+        return new.reshape(images.shape)
 
     def _transform_decomposed(
         self, images: torch.Tensor, s: torch.Tensor, v: torch.Tensor
     ) -> torch.Tensor:
-        height, width = images.shape[-2:]
-        n_smallest = _n_smallest(self.k, min(height, width), (height, width))
-        tolerance = _tolerance(images)
-
-        def changed(
-            channels: torch.Tensor, s: torch.Tensor, v: torch.Tensor
-        ) -> tuple[torch.Tensor]:
-            x = _tall(channels)
-            rank = (s > s[:, :1] * tolerance).sum(-1, keepdim=True)
-            is_kept = torch.arange(s.shape[1], device=s.device) < rank - n_smallest
-            shares = self._change(s, is_kept) / torch.where(s > 0, s, 1)
-            # What all channels lose needs no product.
-            v = v[:, :, : int((shares != 0).sum(-1).max())]
-            new = ((x @ v) * shares[:, None, : v.shape[2]]) @ v.mT
-            return ((new.mT if height < width else new).to(images.dtype),)
-
-        (new,) = in_parts(changed, images.flatten(0, 1), s.flatten(0, 1), v.flatten(0, 1))
+        stacks = (stack.flatten(0, 1) for stack in (images, s, v))
+        (new,) = in_parts(self._put_together, *stacks)
         return new.reshape(images.shape)
+
+    def _put_together(
+        self, channels: torch.Tensor, s: torch.Tensor, v: torch.Tensor
+    ) -> tuple[torch.Tensor]:
+        """Channels (n, H, W) with singular values changed, given these and their vectors."""
+        height, width = channels.shape[1:]
+        n_smallest = _n_smallest(self.k, min(height, width), (height, width))
+        x = _tall(channels)
+        rank = (s > s[:, :1] * _tolerance(channels)).sum(-1, keepdim=True)
+        is_kept = torch.arange(s.shape[1], device=s.device) < rank - n_smallest
+        shares = self._change(s, is_kept) / torch.where(s > 0, s, 1)
+        # What all channels lose needs no product.
+        v = v[:, :, : int((shares != 0).sum(-1).max())]
+        new = ((x @ v) * shares[:, None, : v.shape[2]]) @ v.mT
+        return ((new.mT if height < width else new).to(channels.dtype),)
 
 
 def decompose(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -84,8 +89,9 @@ def decompose(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     # Not as decorators: joblib, which caches this, knows a new version by its source.
     with own_torch_state(), torch.no_grad():
-        s, v = _decomposition(_as_tensor(images))
-    return s.numpy(), v.numpy()
+        stacks = in_parts(_taken_apart, _as_tensor(images).flatten(0, 1))
+        s, v = (stack.unflatten(0, images.shape[:2]).numpy() for stack in stacks)
+    return s, v
 
 
 @own_torch_state()
@@ -102,20 +108,14 @@ def _as_tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.require(array, requirements="W"))
 
 
-def _decomposition(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    tolerance = _tolerance(images)
-
-    def decomposed(channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = _tall(channels)
-        # The squares of very large values, and of very small ones, have no room in a double.
-        largest = x.abs().amax((1, 2), keepdim=True)
-        scale = torch.where(largest > 0, largest, 1)
-        s, v = _singular_values_and_vectors(x / scale, tolerance)
-        return s * scale[:, :, 0], v
-
-    stacks = in_parts(decomposed, images.flatten(0, 1))
-    s, v = (stack.unflatten(0, images.shape[:2]) for stack in stacks)
-    return s, v
+def _taken_apart(channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Singular values (n, m) and right singular vectors (n, m, m) of channels (n, H, W)."""
+    x = _tall(channels)
+    # The squares of very large values, and of very small ones, have no room in a double.
+    largest = x.abs().amax((1, 2), keepdim=True)
+    scale = torch.where(largest > 0, largest, 1)
+    s, v = _singular_values_and_vectors(x / scale, _tolerance(channels))
+    return s * scale[:, :, 0], v
 
 
 def _tolerance(images: torch.Tensor) -> float:

@@ -934,7 +934,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         fewest = fewest_rows(_FALSE_ALARM_RATE)
         if len(held_out) < fewest:
             warnings.warn(
-                f"{len(held_out)} rows are held out to set the threshold; fewer than {fewest} "
+                f"Rows held out to set the threshold: {len(held_out)}; fewer than {fewest} "
                 f"cannot keep false alarms at {_FALSE_ALARM_RATE:.0%}, and it is their lowest "
                 "score. Pass more rows or a larger validation_fraction, or call calibrate.",
                 CalibrationWarning,

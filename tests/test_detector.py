@@ -699,7 +699,9 @@ def test_held_out_rows_calibrate_and_are_kept(blur, n_rows, images):
 @pytest.mark.filterwarnings("default::skrnd.CalibrationWarning")
 def test_too_few_rows_to_calibrate_are_told_of(images):
     """A third of them compares judgements, where there are several."""
-    with pytest.warns(CalibrationWarning, match="4 rows are held out.*fewer than 19.*5%") as caught:
+    with pytest.warns(
+        CalibrationWarning, match="held out to set the threshold: 4; fewer than 19.*5%"
+    ) as caught:
         detector = SVDRNDDetector(**QUICK).fit(images)
     assert caught[0].filename == __file__
     before = detector.offset_

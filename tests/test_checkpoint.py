@@ -227,6 +227,25 @@ def test_a_digest_makes_no_checkpoint(content, images, tmp_path):
         SVDRNDDetector(checkpoint=path, **PARAMS).fit(images)
 
 
+class Command:
+    """What pickle runs in reading it."""
+
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call
+
+
+def test_nothing_in_a_checkpoint_is_run(images, tmp_path):
+    path, made = tmp_path / "checkpoint", tmp_path / "made"
+    content = saved({"identity": Command(os.mkdir, (str(made),))})
+    path.write_bytes(hashlib.sha256(content).digest() + content)
+    with pytest.raises(ValueError, match="is a file that holds no checkpoint, or not all of it"):
+        SVDRNDDetector(checkpoint=path, **PARAMS).fit(images)
+    assert not made.exists()
+
+
 def test_a_folder_is_no_checkpoint(images, tmp_path):
     with pytest.raises(ValueError, match="cannot be read: "):
         SVDRNDDetector(checkpoint=tmp_path, **PARAMS).fit(images)

@@ -1,5 +1,6 @@
 """Arrays in memory and in files."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -72,6 +73,20 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path):
     with pytest.raises(FileNotFoundError) as told:
         write_whole(path, b"")
     assert str(told.value).endswith(f": {str(path)!r}")
+
+
+def test_a_file_that_cannot_be_written_is_as_before(tmp_path, monkeypatch):
+    def fails(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "file"
+    write_whole(path, b"old")
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="No space left") as told:
+        write_whole(path, b"new")
+    assert told.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are other ones there")

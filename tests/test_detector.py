@@ -5,7 +5,6 @@ import copy
 import multiprocessing
 import os
 import pickle
-import re
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -1415,24 +1414,6 @@ def test_other_shapes_at_score_time_are_refused(method, images):
         getattr(detector, method)(images[0])
     with pytest.raises(ValueError, match="NaN"):
         getattr(detector, method)(np.full_like(images, np.nan))
-
-
-@pytest.mark.parametrize(
-    ("fitted", "X", "hint"),
-    [
-        ((3, 8, 8), (20, 8, 8, 3), "Pass np.moveaxis(X, -1, 1)."),
-        ((8, 8, 3), (20, 3, 8, 8), "Pass np.moveaxis(X, 1, -1)."),
-        ((8, 8), (20, 1, 8, 8), "Pass X[:, 0]."),
-        ((1, 8, 8), (20, 8, 8), "Pass X[:, None]."),
-        ((8, 8), (20, 8, 8, 1), "Pass X[..., 0]."),
-        ((8, 8, 1), (20, 8, 8), "Pass X[..., None]."),
-        ((3, 8, 8), (8, 8, 3), "For a single image, bring its axes into that order and pass"),
-    ],
-)
-def test_a_shape_that_is_nearly_right_is_told_how_to_become_it(fitted, X, hint, rng):
-    detector = SVDRNDDetector(blur=None, **QUICK).fit(rng.normal(size=(40, *fitted)))
-    with pytest.raises(ValueError, match=re.escape(hint)):
-        detector.predict(rng.normal(size=X))
 
 
 def test_strengths_are_chosen_by_images_of_the_whole_file(rng, monkeypatch):

@@ -1,5 +1,7 @@
 """Checks of X and y."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -8,7 +10,13 @@ import scipy.sparse
 import torch
 
 from skrnd import SVDRNDDetector
-from skrnd._validation import doubt_labels, inlier_rows, unchanged_on_error, validate_rows
+from skrnd._validation import (
+    doubt_labels,
+    inlier_rows,
+    look_like_pixels,
+    unchanged_on_error,
+    validate_rows,
+)
 from skrnd.blur import GaussianBlur, SVDBlur
 
 
@@ -78,6 +86,38 @@ def test_other_shapes_are_compared_whole(estimator, make):
         validate_rows(estimator, make((4, 3, 8, 9)), reset=False)
     with pytest.raises(ValueError, match=r"\(192,\).*\(3, 8, 8\)"):
         validate_rows(estimator, make((4, 192)), reset=False)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "shape", "code"),
+    [
+        ((3, 8, 9), (8, 9, 3), None),
+        ((3, 8, 9), (3, 8, 9), "X[None]"),
+        ((3, 8, 9), (20, 8, 9, 3), "np.moveaxis(X, -1, 1)"),
+        ((8, 9, 3), (20, 3, 8, 9), "np.moveaxis(X, 1, -1)"),
+        ((8, 9), (20, 1, 8, 9), "X[:, 0]"),
+        ((1, 8, 9), (20, 8, 9), "X[:, None]"),
+        ((8, 9), (20, 8, 9, 1), "X[..., 0]"),
+        ((8, 9, 1), (20, 8, 9), "X[..., None]"),
+    ],
+)
+def test_a_shape_that_is_nearly_right_is_told_how_to_become_it(estimator, fitted, shape, code):
+    validate_rows(estimator, np.ones((4, *fitted)), reset=True)
+    X = np.ones(shape)
+    with pytest.raises(ValueError, match="fitted on rows of shape") as told:
+        validate_rows(estimator, X, reset=False)
+    if code is None:
+        assert "bring its axes into that order and pass X[None]" in str(told.value)
+        return
+    assert re.search(r"[Pp]ass (.+)\.$", str(told.value))[1] == code
+    validate_rows(estimator, eval(code, {"np": np, "X": X}), reset=False)
+
+
+@pytest.mark.parametrize("shape", [(4, 7, 9), (4, 3, 8), (4, 3, 8, 9, 2), (4, 3, 7, 9)])
+def test_another_shape_is_told_no_way(estimator, shape):
+    validate_rows(estimator, np.ones((4, 3, 8, 9)), reset=True)
+    with pytest.raises(ValueError, match=r"fitted on rows of shape \(3, 8, 9\)\.$"):
+        validate_rows(estimator, np.ones(shape), reset=False)
 
 
 @pytest.mark.parametrize("make", [np.ones, torch.ones])
@@ -196,3 +236,34 @@ def test_dates_and_times_are_refused(dtype):
         dates = frame({name: np.arange(20).astype(dtype.replace("[s]", "[ns]")) for name in "ab"})
         with pytest.raises(TypeError, match="dates or times"):
             SVDRNDDetector().fit(dates)
+
+
+@pytest.fixture
+def pixels():
+    """Four smooth images of 8 x 8, from 0 to 255, as rows."""
+    ramp = np.linspace(0, 255, 64).round()
+    return np.stack([ramp, ramp[::-1], ramp, ramp[::-1]])
+
+
+def test_rows_of_pixels_look_like_pixels(pixels):
+    assert pixels.min() == 0
+    assert pixels.max() == 255
+    assert look_like_pixels(pixels)
+    assert look_like_pixels(pixels.astype(np.uint8))
+    assert look_like_pixels(np.tile(pixels, 3))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda X: X[:, :63],
+        lambda X: np.tile(X, 2),
+        lambda X: X - 1,
+        lambda X: X + 1,
+        lambda X: X / 2,
+        lambda X: np.random.default_rng(0).permuted(X, axis=1),
+    ],
+    ids=["no square", "two channels", "below 0", "beyond 255", "fractions", "no neighbours"],
+)
+def test_other_rows_do_not(change, pixels):
+    assert not look_like_pixels(change(pixels))

@@ -1,6 +1,7 @@
 """Graphs for other runtimes."""
 
 import importlib.util
+import logging
 
 import numpy as np
 import onnxruntime
@@ -29,7 +30,9 @@ def test_a_graph_gives_the_same_verdicts(shape, params, tmp_path, rng):
     detector = SVDRNDDetector(**QUICK, **params).fit(X)
     X[::3] *= 3
     expected = detector.score_samples(X)
+    level = logging.getLogger("torch.onnx").level
     to_onnx(detector, tmp_path / "detector.onnx")
+    assert logging.getLogger("torch.onnx").level == level != logging.ERROR
     assert [path.name for path in tmp_path.iterdir()] == ["detector.onnx"]
     session = onnxruntime.InferenceSession(tmp_path / "detector.onnx")
     for n in (1, 2, 7, 60):

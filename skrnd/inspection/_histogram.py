@@ -81,7 +81,7 @@ class ScoreHistogramDisplay(Display):
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
         **kwargs : dict
-            Passed to `plot`: `bins`.
+            Passed to `plot`: `bins`, and what it passes on to matplotlib's `hist`.
 
         Returns
         -------
@@ -123,7 +123,7 @@ class ScoreHistogramDisplay(Display):
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
         **kwargs : dict
-            Passed to `plot`: `bins`.
+            Passed to `plot`: `bins`, and what it passes on to matplotlib's `hist`.
 
         Returns
         -------
@@ -143,7 +143,7 @@ class ScoreHistogramDisplay(Display):
         return display.plot(ax=ax, **kwargs)
 
     def plot(
-        self, ax: Any = None, *, bins: int | str | Sequence[float] = 40
+        self, ax: Any = None, *, bins: int | str | Sequence[float] = 40, **kwargs: Any
     ) -> ScoreHistogramDisplay:
         """Draw the histograms.
 
@@ -156,6 +156,8 @@ class ScoreHistogramDisplay(Display):
             it, or the edges of the bins. If no edges are given, the bins reach from the lower 1st
             percentile of the two groups to the higher 99th. Scores beyond the outermost edges
             are counted in the outermost bins.
+        **kwargs : dict
+            Passed to matplotlib's `hist`, for both groups, as ``histtype="step"``.
 
         Returns
         -------
@@ -179,20 +181,21 @@ class ScoreHistogramDisplay(Display):
             edges = _edges([scores for _, _, scores in groups], edges)
         self._draw_in(ax)
         for label, colour, scores in groups:
-            self.ax_.hist(
-                np.clip(scores, edges[0], edges[-1]),
-                edges,
-                weights=np.full(len(scores), 1 / len(scores)),
-                color=colour,
-                edgecolor="white",
-                linewidth=0.5,
-                alpha=0.75,
-                label=f"{label} ({len(scores)})",
-            )
+            style = {
+                "weights": np.full(len(scores), 1 / len(scores)),
+                "color": colour,
+                "alpha": 0.75,
+                "rwidth": 0.88,
+                "label": f"{label} ({len(scores)})",
+                **kwargs,
+            }
+            self.ax_.hist(np.clip(scores, edges[0], edges[-1]), edges, **style)
         if self.threshold is not None:
             self.ax_.axvline(self.threshold, color="black", linestyle="--", label="threshold")
-        self.ax_.set(xlabel="score: the larger, the more normal", ylabel="share of rows")
-        self.ax_.legend()
+        ylabel = "density" if kwargs.get("density") else "share of rows"
+        self.ax_.set(xlabel="score: the larger, the more normal", ylabel=ylabel)
+        if self.ax_.get_legend_handles_labels()[0]:
+            self.ax_.legend()
         return self
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 
 from skrnd.inspection import ScoreHistogramDisplay
 
@@ -41,6 +42,26 @@ def test_histograms_of_a_detector(forest, rng):
     assert display.ax_.lines[0].get_xdata() == [0, 0]
     texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert sorted(texts) == ["normal (10)", "novel (10)", "threshold"]
+
+
+def test_options_of_matplotlibs_histograms(rng):
+    y_true, y_score = np.repeat([1, -1], [30, 10]), rng.normal(size=40)
+    edges = np.linspace(-4, 4, 9)
+    display = ScoreHistogramDisplay.from_predictions(
+        y_true, y_score, bins=edges, histtype="step", density=True, ec="k", lw=3, label=None
+    )
+    assert display.ax_.get_ylabel() == "density"
+    assert display.ax_.get_legend() is None
+    outlines = display.ax_.patches
+    assert [(one.get_edgecolor()[:3], one.get_linewidth()) for one in outlines] == [
+        ((0, 0, 0), 3)
+    ] * 2
+    # matplotlib lists the groups as they were drawn.
+    for label, outline in zip((1, -1), outlines, strict=True):
+        expected, _ = np.histogram(y_score[y_true == label], edges, density=True)
+        np.testing.assert_allclose(outline.get_xy()[1:-1:2, 1], expected)
+    display.plot(color="tab:green", alpha=1)
+    assert {bar.get_facecolor() for bar in display.ax_.patches} == {to_rgba("tab:green")}
 
 
 def test_histograms_count_far_and_infinite_scores():

@@ -136,20 +136,20 @@ def novelty_map(
 
     A map shows what the detector finds, no finer than a window, and only roughly. The table
     is for 60 CIFAR-10 images with a foreign patch in a quarter of their area, 16 x 16 pixels,
-    and the default detector of 1,500 images (six epochs). It has the mean AUROC of the map,
-    taken as a score of how likely a pixel is in the patch, and the share of maps with their
-    maximum in the patch. Where the patch is from another CIFAR-10 image, only its seams are
-    foreign:
+    and the default detector of 1,500 images, three times (`benchmarks/bench_map.py`). It has
+    the mean AUROC of the map, taken as a score of how likely a pixel is in the patch, the share
+    of the sum of the map that is in the patch, and the share of maps with their maximum there.
+    Where the patch is from another CIFAR-10 image, only its seams are foreign:
 
-    ===========================  =====  ====================
-    patch                        AUROC  maximum in the patch
-    ===========================  =====  ====================
-    noise                        .89    .65
-    Tiny ImageNet, aliased       .78    .60
-    SVHN                         .69    .45
-    blurred, by ``SVDBlur(28)``  .65    .30
-    another CIFAR-10 image       .46    .10
-    ===========================  =====  ====================
+    ===========================  =====  ====  =======
+    patch                        AUROC  sum   maximum
+    ===========================  =====  ====  =======
+    noise                        .82    .36   .46
+    Tiny ImageNet, aliased       .81    .38   .48
+    SVHN                         .73    .34   .44
+    blurred, by ``SVDBlur(28)``  .71    .32   .35
+    another CIFAR-10 image       .50    .23   .18
+    ===========================  =====  ====  =======
 
     Maps of the error of the last features before these are averaged, and maps of the gradient
     of the novelty, mark the seams of a patch about as much as what is in it. Maps of how the

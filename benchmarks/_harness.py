@@ -1,5 +1,6 @@
 """What the benchmarks share: image sets, cells that resume, figures, the machine."""
 
+import argparse
 import json
 import math
 import platform
@@ -181,6 +182,15 @@ def _processor():
             name = names[0].partition(":")[2].strip()
             return f"{name} with {torch.backends.cpu.get_cpu_capability()}"
     return platform.processor() or platform.machine()
+
+
+def option_parser(description):
+    """A parser of the options of a benchmark, with that which all of them have."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the images")
+    return parser
 
 
 def command_line(script, parser, options, *names):

@@ -10,18 +10,16 @@ kept in docs/benchmark_default.jsonl, so that a run that broke off goes on where
 it stopped. Fails if a bar of the project is missed.
 """
 
-import argparse
 import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from _harness import (
-    DATA,
     DOCS,
     SET_NAMES,
     load_set,
     markdown_table,
+    option_parser,
     provenance,
     quality,
     run_cells,
@@ -149,10 +147,7 @@ def page(results, missed, n_seeds):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = option_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="most seeds of a row")
     parser.add_argument("--jobs", type=int, default=1, help="fits at the same time")
     options = parser.parse_args()

@@ -7,17 +7,15 @@ its maps with the places of the patches. Writes docs/benchmark_map.md from
 docs/benchmark_map.jsonl.
 """
 
-import argparse
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from _harness import (
-    DATA,
     DOCS,
     command_line,
     load_set,
     markdown_table,
+    option_parser,
     provenance,
     run_cells,
     spread,
@@ -75,10 +73,7 @@ def measure(cell, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = option_parser(__doc__)
     parser.add_argument("--n-train", type=int, default=1_500)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options = parser.parse_args()

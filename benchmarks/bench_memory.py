@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from _harness import (
-    DATA,
     DOCS,
     command_line,
     load_set,
     markdown_table,
+    option_parser,
     provenance,
     stamp,
     timed,
@@ -94,10 +94,7 @@ def write_images(path, n, images):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = option_parser(__doc__)
     parser.add_argument("--numbers", nargs="+", type=int, default=[5_000, 20_000, 80_000, 200_000])
     parser.add_argument("--network", choices=["small", "auto"], default="small")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)

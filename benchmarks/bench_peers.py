@@ -8,19 +8,17 @@ components, standardised; PyOD's see the pixels, and are left out if PyOD is not
 installed. Writes docs/benchmark_peers.md from docs/benchmark_peers.jsonl.
 """
 
-import argparse
 import importlib.util
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from _harness import (
-    DATA,
     DOCS,
     SET_NAMES,
     command_line,
     load_set,
     markdown_table,
+    option_parser,
     provenance,
     quality,
     run_cells,
@@ -153,10 +151,7 @@ def table(records, target):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = option_parser(__doc__)
     parser.add_argument("--n-train", type=int, default=4_000)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options = parser.parse_args()

@@ -11,17 +11,16 @@ import argparse
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from _harness import (
-    DATA,
     DOCS,
     command_line,
     load_set,
     markdown_table,
+    option_parser,
     provenance,
     quality,
     spread,
@@ -52,10 +51,7 @@ def fit_here(directory, seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = option_parser(__doc__)
     parser.add_argument("--processes", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--here", type=int, metavar="SEED", help=argparse.SUPPRESS)

@@ -7,21 +7,19 @@ predictors, and novelties that differ only in what they show. Writes docs/benchm
 from docs/benchmark_questions.jsonl.
 """
 
-import argparse
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import torch
 from _harness import (
-    DATA,
     DOCS,
     SET_NAMES,
     command_line,
     load_set,
     markdown_table,
+    option_parser,
     provenance,
     quality,
     run_cells,
@@ -189,10 +187,7 @@ def table(records):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = option_parser(__doc__)
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=list(QUESTIONS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=1, help="fits at the same time")

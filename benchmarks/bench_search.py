@@ -6,14 +6,21 @@ Six strengths, three folds and no refit: 18 fits. The cache begins empty in ever
 round. Writes docs/benchmark_search.md.
 """
 
-import argparse
 import tempfile
-from pathlib import Path
 
 import joblib
 import numpy as np
 import torch
-from _harness import DATA, DOCS, command_line, load_set, markdown_table, provenance, stamp, timed
+from _harness import (
+    DOCS,
+    command_line,
+    load_set,
+    markdown_table,
+    option_parser,
+    provenance,
+    stamp,
+    timed,
+)
 from sklearn.model_selection import GridSearchCV
 
 from skrnd import SVDRNDDetector
@@ -32,10 +39,7 @@ def search(X, max_epochs, n_jobs, memory):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = option_parser(__doc__)
     parser.add_argument("--n-train", type=int, default=600)
     parser.add_argument("--epochs", nargs="+", type=int, default=[1])
     parser.add_argument("--rounds", type=int, default=3)

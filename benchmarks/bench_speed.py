@@ -11,14 +11,12 @@ a .jsonl file beside the page, so that a run that broke off goes on where it sto
 section whose line is taken out is measured anew.
 """
 
-import argparse
 import os
 import pickle
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 
 import _reference
 import numpy as np
@@ -26,11 +24,11 @@ import scipy.fft
 import scipy.ndimage
 import torch
 from _harness import (
-    DATA,
     DOCS,
     command_line,
     load_set,
     markdown_table,
+    option_parser,
     provenance,
     quality,
     run_cells,
@@ -349,10 +347,7 @@ def measure(cell, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = option_parser(__doc__)
     parser.add_argument("--n-train", type=int, default=4_000)
     parser.add_argument("--max-epochs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)

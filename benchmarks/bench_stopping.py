@@ -7,17 +7,15 @@ that the detector takes by itself and for more. Writes docs/benchmark_stopping.m
 docs/benchmark_stopping.jsonl.
 """
 
-import argparse
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from _harness import (
-    DATA,
     DOCS,
     command_line,
     load_set,
     markdown_table,
+    option_parser,
     provenance,
     quality,
     run_cells,
@@ -65,10 +63,7 @@ def measure(cell, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = option_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()

@@ -8,19 +8,17 @@ strengths and at the one chosen from held-out normal images, beside what
 docs/benchmark_strength.md from docs/benchmark_strength.jsonl.
 """
 
-import argparse
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from _harness import (
-    DATA,
     DOCS,
     SET_NAMES,
     command_line,
     load_set,
     longer_training,
     markdown_table,
+    option_parser,
     provenance,
     quality,
     run_cells,
@@ -99,10 +97,7 @@ def table(records, target, blur):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = option_parser(__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=1, help="fits at the same time")
     options = parser.parse_args()

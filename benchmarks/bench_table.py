@@ -19,9 +19,7 @@ on where it stopped; the page and its plot are made from that file. A run of som
 targets, rows or seeds only, or of another number of images, prints its table.
 """
 
-import argparse
 from functools import partial
-from pathlib import Path
 
 import matplotlib
 
@@ -29,12 +27,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from _harness import (
-    DATA,
     DOCS,
     SET_NAMES,
     load_set,
     longer_training,
     markdown_table,
+    option_parser,
     provenance,
     quality,
     run_cells,
@@ -237,11 +235,8 @@ WHOLE = ("targets", "rows", "seeds", "n_train")
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser(__doc__)
     parser.add_argument("--protocol", choices=["laptop", "paper"], default="laptop")
-    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])

@@ -8,16 +8,14 @@ normal rows, standardised for those that do not do it themselves, and tested on
 the rest. Writes docs/benchmark_tabular.md from docs/benchmark_tabular.jsonl.
 """
 
-import argparse
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from _harness import (
-    DATA,
     DOCS,
     command_line,
     markdown_table,
+    option_parser,
     provenance,
     quality,
     run_cells,
@@ -79,10 +77,7 @@ def measure(cell, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = option_parser(__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()

@@ -10,18 +10,16 @@ detector, by it with the training images trimmed, and by scikit-learn's on the s
 images. Writes docs/benchmark_trust.md from docs/benchmark_trust.jsonl.
 """
 
-import argparse
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from _harness import (
-    DATA,
     DOCS,
     SET_NAMES,
     command_line,
     load_set,
     markdown_table,
+    option_parser,
     provenance,
     quality,
     run_cells,
@@ -213,10 +211,7 @@ def impure_table(records):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = option_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=10, help="of the false alarms")
     parser.add_argument("--calibrated-seeds", type=int, default=5)
     parser.add_argument("--impure-seeds", type=int, default=3)

@@ -17,6 +17,7 @@ import numpy as np
 from _harness import (
     DOCS,
     SET_NAMES,
+    command_line,
     load_set,
     markdown_table,
     option_parser,
@@ -108,7 +109,7 @@ def missed_bars(results):
     return missed
 
 
-def page(results, missed, n_seeds):
+def page(results, missed, command):
     """All that is measured, as a page."""
     rows = []
     for number, ((blur, n_train, _), records) in enumerate(results.items()):
@@ -141,7 +142,7 @@ def page(results, missed, n_seeds):
         + f"\nBars missed: {'; '.join(missed) or 'none'}.\n\n"
         + provenance(
             [r for rs in results.values() for r in rs],
-            f"python benchmarks/bench_default.py --seeds {n_seeds}",
+            command,
         )
     )
 
@@ -170,7 +171,7 @@ def main():
         n_seeds = min(n_seeds, options.seeds)
         results[blur, n_train, times] = run(blur, n_train, max_epochs, n_seeds)
         missed = missed_bars(results)
-        path.write_text(page(results, missed, options.seeds))
+        path.write_text(page(results, missed, command_line(__file__, parser, options, "seeds")))
     print(path.read_text())
     if missed:
         sys.exit("a bar is missed")

@@ -140,10 +140,7 @@ def page(results, missed, command):
         "nothing beside them, median.\n\n"
         + markdown_table(header, rows)
         + f"\nBars missed: {'; '.join(missed) or 'none'}.\n\n"
-        + provenance(
-            [r for rs in results.values() for r in rs],
-            command,
-        )
+        + provenance([r for rs in results.values() for r in rs], command)
     )
 
 

@@ -1,6 +1,7 @@
 """Shared fixtures."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,18 @@ def _threads(number):
 
 
 one_thread, two_threads = _threads(1), _threads(2)
+
+
+class Attack:
+    """Makes a call when it is unpickled."""
+
+    call = sys.exit, (42,)
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.fixture
+def attack():
+    """Something that runs when it is unpickled."""
+    return Attack()

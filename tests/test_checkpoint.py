@@ -215,34 +215,26 @@ def saved(state):
     return content.getvalue()
 
 
+def check_refused(content, images, path):
+    """Content with the digest of a checkpoint, which it is not."""
+    path.write_bytes(hashlib.sha256(content).digest() + content)
+    with pytest.raises(ValueError, match="is a file that holds no checkpoint, or not all of it"):
+        SVDRNDDetector(checkpoint=path, **PARAMS).fit(images)
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"something else", saved([1]), saved({"identity": {}}), saved({"f": os.getcwd})],
     ids=range(5),
 )
 def test_a_digest_makes_no_checkpoint(content, images, tmp_path):
-    path = tmp_path / "checkpoint"
-    path.write_bytes(hashlib.sha256(content).digest() + content)
-    with pytest.raises(ValueError, match="is a file that holds no checkpoint, or not all of it"):
-        SVDRNDDetector(checkpoint=path, **PARAMS).fit(images)
+    check_refused(content, images, tmp_path / "checkpoint")
 
 
-class Command:
-    """What pickle runs in reading it."""
-
-    def __init__(self, *call):
-        self.call = call
-
-    def __reduce__(self):
-        return self.call
-
-
-def test_nothing_in_a_checkpoint_is_run(images, tmp_path):
-    path, made = tmp_path / "checkpoint", tmp_path / "made"
-    content = saved({"identity": Command(os.mkdir, (str(made),))})
-    path.write_bytes(hashlib.sha256(content).digest() + content)
-    with pytest.raises(ValueError, match="is a file that holds no checkpoint, or not all of it"):
-        SVDRNDDetector(checkpoint=path, **PARAMS).fit(images)
+def test_nothing_in_a_checkpoint_is_run(images, attack, tmp_path):
+    made = tmp_path / "made"
+    attack.call = os.mkdir, (str(made),)
+    check_refused(saved({"identity": attack}), images, tmp_path / "checkpoint")
     assert not made.exists()
 
 

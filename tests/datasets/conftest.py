@@ -2,7 +2,6 @@
 
 import pickle
 import struct
-import sys
 import tarfile
 import threading
 from contextlib import ExitStack
@@ -118,16 +117,3 @@ def serve():
 
     with ExitStack() as at_last:
         yield start
-
-
-class Attack:
-    """Runs when it is unpickled."""
-
-    def __reduce__(self):
-        return (sys.exit, (42,))
-
-
-@pytest.fixture
-def attack():
-    """Something that runs when it is unpickled."""
-    return Attack()

@@ -80,7 +80,8 @@ def learn_scale(
     scaler = StandardScaler()
     for values in _values(X, rows, layout):
         if layout is not None:
-            values = values.transpose(0, 2, 3, 1).reshape(-1, values.shape[1])
+            # Each channel in one piece, which is added up several times as fast.
+            values = values.swapaxes(0, 1).reshape(values.shape[1], -1).T
         with np.errstate(over="ignore", invalid="ignore"):
             scaler.partial_fit(values)
     mean, variance, scale = scaler.mean_, scaler.var_, scaler.scale_

@@ -44,6 +44,7 @@ from ._distillation import (
 from ._distributed import Ranks
 from ._documentation import DocumentationLinkMixin
 from ._epochs import run_epochs
+from ._images import ImageLayout
 from ._inputs import Inputs, block_rows, doubt_scale, learn_scale
 from ._logging import verbosity
 from ._networks import NetworkFactory, Targets, build_networks, check_network, check_room
@@ -509,18 +510,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 f"early_stopping=True goes by rows held out, and "
                 f"contamination={self.contamination!r} holds out none; set contamination='auto'."
             )
-        X, layout = validate_rows(
-            self, X, reset=not goes_on, ensure_min_samples=2, allow_unread=True
-        )
-        X = as_numpy(X)
-        normal = np.flatnonzero(inlier_rows(y, X.shape[0]))
-        if y is not None and len(normal) == X.shape[0]:
-            doubt_labels(y)
-        if len(normal) < 2:
-            raise ValueError(
-                "y leaves n_samples = 1 normal row; at least 2 are needed, one to train on "
-                "and one to set the threshold."
-            )
+        X, layout, normal = self._normal_rows(X, y, reset=not goes_on)
         ranks = Ranks()
         if ranks.size > 1:
             self._agree(X, normal, ranks, goes_on=goes_on, max_epochs=max_epochs)
@@ -571,19 +561,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         is_same = np.array_equal(train, held_out)
         held = originals if is_same else self._inputs.stored(X, held_out, storage)
         if self.checkpoint is not None:
-            begins = self.__getstate__()["_pairs"] if goes_on else None
-            identity = identity_of(
-                self.get_params(deep=False),
-                X=[
-                    *ranks.gather([joblib.hash(rows.numpy()) for rows in (originals, held)]),
-                    self.mean_.tolist(),
-                    self.scale_.tolist(),
-                ],
-                processes=ranks.size,
-                arithmetic=precision,
-                goes_on=(max_epochs, joblib.hash(begins)) if goes_on else None,
+            begun = (max_epochs, joblib.hash(self.__getstate__()["_pairs"])) if goes_on else None
+            checkpoint.belongs_to(
+                self._identity((originals, held), ranks, arithmetic=precision, goes_on=begun)
             )
-            checkpoint.belongs_to(identity)
         if not goes_on:
             self._choose_blurs(X, sample, originals, memory)
         copies = [originals, *(storage.empty(originals.shape) for _ in self.blurs_)]
@@ -631,6 +612,22 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         public.__dict__ = vars(self).copy()
         context.call_on_fit_task_end(**told, reconstruction_attributes=partial(dict, vars(self)))
 
+    def _normal_rows(
+        self, X: Any, y: Any, *, reset: bool
+    ) -> tuple[Any, ImageLayout | None, np.ndarray]:
+        """X as an array of numpy or an unread one, its layout, and which rows are normal."""
+        X, layout = validate_rows(self, X, reset=reset, ensure_min_samples=2, allow_unread=True)
+        X = as_numpy(X)
+        normal = np.flatnonzero(inlier_rows(y, X.shape[0]))
+        if y is not None and len(normal) == X.shape[0]:
+            doubt_labels(y)
+        if len(normal) < 2:
+            raise ValueError(
+                "y leaves n_samples = 1 normal row; at least 2 are needed, one to train on "
+                "and one to set the threshold."
+            )
+        return X, layout, normal
+
     def _agree(
         self,
         X: Any,
@@ -665,6 +662,19 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             return random_state
         (seed, *_) = ranks.gather(random_state.randint(np.iinfo(np.int32).max))
         return np.random.RandomState(seed)
+
+    def _identity(self, inputs: Iterable[torch.Tensor], ranks: Ranks, **how: Any) -> dict[str, str]:
+        """What sets a fit apart from others, in words: its parameters and what it learns from."""
+        return identity_of(
+            self.get_params(deep=False),
+            X=[
+                *ranks.gather([joblib.hash(rows.numpy()) for rows in inputs]),
+                self.mean_.tolist(),
+                self.scale_.tolist(),
+            ],
+            processes=ranks.size,
+            **how,
+        )
 
     def _as_it_is(
         self, conclude: Callable[[SVDRNDDetector, Curves], None], curves: Curves

@@ -275,7 +275,7 @@ def doubt_labels(y: Any) -> None:
         f"are labelled -1. If {other!r} means an outlier, pass np.where(y == {other!r}, -1, 1); "
         f"if {one!r} does, np.where(y == {one!r}, -1, 1).",
         UserWarning,
-        stacklevel=6,
+        stacklevel=7,
     )
 
 

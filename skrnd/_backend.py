@@ -21,6 +21,8 @@ _GLOBAL_GENERATOR_LOCK = threading.Lock()
 _NUMBER_OF_THREADS_LOCK = threading.Lock()
 # Held while torch's settings of a GPU are changed, which all threads share.
 _PRECISION_LOCK = threading.Lock()
+# Held by the one thread that goes through networks which may keep what they have seen.
+_NETWORKS_LOCK = threading.Lock()
 # Threads that have nothing to do, by their number and the threads of torch each has.
 _IDLE_POOLS: dict[tuple[int, int], list[ThreadPoolExecutor]] = {}
 # Of the process that imported this; a forked one has another.
@@ -43,12 +45,12 @@ def resolve_device(device: str | torch.device) -> torch.device:
     ValueError
         If torch does not know the device or cannot use it here.
     """
+    wanted = device
     if isinstance(device, str) and device == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return accelerator if accelerator is not None else torch.device("cpu")
+        wanted = torch.accelerator.current_accelerator(check_available=True) or "cpu"
     try:
-        resolved = torch.device(device)
-        torch.empty(0, device=resolved)
+        # Told by its number: which one "cuda" is depends on the thread that asks.
+        resolved = torch.empty(0, device=wanted).device
     # torch raises AssertionError for a backend it was not compiled with, and looks for the
     # modules of some others.
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
@@ -78,8 +80,27 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
 
 
 def widest_float(device: torch.device) -> torch.dtype:
-    """float64, or float32 on MPS, which has no wider type."""
-    return torch.float32 if device.type == "mps" else torch.float64
+    """float64, or float32 on what has no wider type: MPS and some of Intel's GPUs."""
+    if device.type == "xpu":
+        has_double = torch.xpu.get_device_properties(device).has_fp64
+    else:
+        has_double = device.type != "mps"
+    return torch.float64 if has_double else torch.float32
+
+
+def convolution_format(device: torch.device) -> torch.memory_format:
+    """How the weights of convolutions lie in memory where they are fast, and right."""
+    # What channels that come last become in batch normalisation on MPS, torch cannot
+    # differentiate, or does wrongly.
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device has no room for what was asked of it, which MPS says in words only."""
+    said_by_mps = ("MPS backend out of memory", "Invalid buffer size")
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error) for words in said_by_mps
+    )
 
 
 def total_memory(device: torch.device) -> int | None:
@@ -311,14 +332,21 @@ def _one_thread_if_forked() -> Iterator[None]:
 
 def _renew_locks() -> None:
     """Let go, in a forked process, of threads that are not there, and of what they held."""
-    global _GLOBAL_GENERATOR_LOCK, _NUMBER_OF_THREADS_LOCK, _PRECISION_LOCK
+    global _GLOBAL_GENERATOR_LOCK, _NUMBER_OF_THREADS_LOCK, _PRECISION_LOCK, _NETWORKS_LOCK
     _GLOBAL_GENERATOR_LOCK, _NUMBER_OF_THREADS_LOCK = threading.Lock(), threading.Lock()
-    _PRECISION_LOCK = threading.Lock()
+    _PRECISION_LOCK, _NETWORKS_LOCK = threading.Lock(), threading.Lock()
     _IDLE_POOLS.clear()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
+
+
+@contextmanager
+def one_thread_at_a_time() -> Iterator[None]:
+    """Let the other threads of this process wait for the block."""
+    with _NETWORKS_LOCK:
+        yield
 
 
 @contextmanager
@@ -333,8 +361,13 @@ def whole_float32(device: torch.device) -> Iterator[None]:
         return
     # torch's annotations know nothing of what these are.
     backends: Any = torch.backends
-    kinds = [backends.cudnn.conv, backends.cuda.matmul]
     with _PRECISION_LOCK:
+        # What is set once does not follow torch's common setting any more.
+        kinds = [
+            kind
+            for kind in (backends.cudnn.conv, backends.cuda.matmul)
+            if kind.fp32_precision != "ieee"
+        ]
         before = [kind.fp32_precision for kind in kinds]
         try:
             for kind in kinds:

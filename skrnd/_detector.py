@@ -185,8 +185,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         float32.
     random_state : int, RandomState instance or None, default=None
         Determines the weights, the order of the rows and which rows are held out. With an
-        int, every fit on the same number of threads gives the same model; None draws a fresh
-        seed each time. Global generators are neither used nor changed.
+        int, every fit on a CPU with the same number of threads gives the same model; None draws
+        a fresh seed each time. Global generators are neither used nor changed.
     warm_start : bool, default=False
         Whether another call of `fit` goes on from the predictors of the last one, instead of
         drawing new ones. It goes on at a tenth of `learning_rate`. The targets, the scale of
@@ -198,7 +198,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Path of a file in which to keep, after every epoch, what has been learned. If a fit is
         interrupted or killed, call `fit` again, in this process or another, with the same
         parameters and X. It goes on from the file and ends where it would have ended, to the
-        bit on the same machine with as many threads, and then removes the file. None keeps
+        bit on the same CPU with as many threads, and then removes the file. None keeps
         nothing.
     memory : str or object with the joblib.Memory interface, default=None
         Cache of what fits on the same images have in common, for a search: the singular value
@@ -240,7 +240,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     n_estimators_ : int
         Number of networks that make up each predictor and each target.
     device_ : str
-        Where the networks are.
+        Where the networks are, such as "cpu" or "cuda:0".
     precision_ : str
         Floating-point format the predictors were trained in, "float32" or "bfloat16".
 
@@ -797,6 +797,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         max_epochs: int,
         generator: torch.Generator,
         available: int | None,
+        device: torch.device,
         **options: Any,
     ) -> Training:
         """Draw a predictor, and a target for each of the copies, or go on with those of a pair."""
@@ -812,6 +813,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 n_members=self.n_estimators_,
                 generator=own,
                 available=available,
+                device=device,
             )
             learning_rate = self.learning_rate
         else:
@@ -829,6 +831,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             learning_rate=learning_rate,
             generator=own,
             supplied=callable(self._architecture),
+            device=device,
             **options,
         )
 
@@ -886,8 +889,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def _validated(self, X: Any) -> Any:
         """Rows that are as those of `fit` were, in an array of numpy or an unread one."""
         check_is_fitted(self)
-        X, _ = validate_rows(self, X, reset=False, allow_unread=True)
-        return as_numpy(X)
+        with own_torch_state():
+            X, _ = validate_rows(self, X, reset=False, allow_unread=True)
+            return as_numpy(X)
 
     def _judgements_of(self, X: Any) -> dict[str, np.ndarray]:
         """What each target says of the rows, in the unit of the scores."""
@@ -1233,7 +1237,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                         n_members=self.n_estimators_,
                         all_judge=len(self._units) > len(state["_pairs"]),
                         weights=weights,
-                    ).to(device)
+                        device=device,
+                    )
                     for weights in state["_pairs"]
                 ]
 

@@ -20,7 +20,14 @@ import torch
 from joblib import Memory
 from torch import nn
 
-from ._backend import global_generator_seeded, side_by_side, whole_float32, widest_float
+from ._backend import (
+    global_generator_seeded,
+    is_out_of_memory,
+    one_thread_at_a_time,
+    side_by_side,
+    whole_float32,
+    widest_float,
+)
 from ._distributed import Ranks
 from ._logging import logger
 from ._networks import (
@@ -30,6 +37,7 @@ from ._networks import (
     count_weights,
     fold_norms,
     is_reentrant,
+    moved,
     outline_networks,
 )
 from ._storage import Storage
@@ -211,10 +219,11 @@ class Training:
         self.supplied = supplied
         self.ranks = ranks
         self._targets, wanted = _targets_of_copies(targets, copies, device, storage, ranks, memory)
-        self._inputs, self._wanted = list(copies), wanted
+        self._at_home = list(copies), wanted
+        self._inputs, self._wanted = self._at_home
         if device.type != "cpu":
             self._move_there()
-        self._predictor = predictor.to(device).train()
+        self._predictor = moved(predictor, device).train()
         self._synchronised = ranks.synchronised(self._predictor)
         self._precision = precision
         self._generator = generator
@@ -263,10 +272,15 @@ class Training:
         while True:
             try:
                 return self._learn_in_parts(rows)
-            except torch.OutOfMemoryError:
-                # Each part keeps the two rows that batch normalisation needs. Other
-                # processes would wait for gradients of whole batches.
-                if len(rows) < 4 * self._n_parts or self.ranks.size > 1:
+            except RuntimeError as error:
+                # Other processes would wait for gradients of whole batches.
+                if not is_out_of_memory(error) or self.ranks.size > 1:
+                    raise
+                if self._inputs is not self._at_home[0]:
+                    self._let_batches_travel()
+                    continue
+                # Each part keeps the two rows that batch normalisation needs.
+                if len(rows) < 4 * self._n_parts:
                     raise
             self._n_parts *= 2
             warnings.warn(
@@ -303,8 +317,15 @@ class Training:
                 [array.to(self.device) for array in arrays]
                 for arrays in (self._inputs, self._wanted)
             )
-        except torch.OutOfMemoryError:
-            logger.info("the copies do not fit on %s; batches travel there", self.device)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            self._let_batches_travel()
+
+    def _let_batches_travel(self) -> None:
+        """Keep inputs and targets in memory, and not on an accelerator."""
+        logger.info("the copies do not fit on %s; batches travel there", self.device)
+        self._inputs, self._wanted = self._at_home
 
     def _batch(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and what is wanted of them, by the numbers of the rows over all copies."""
@@ -419,9 +440,9 @@ def _targets_of_copies(
     n_rows, *input_shape = copies[0].shape
     is_new = not isinstance(targets, StandardisedTargets)
     if isinstance(targets, StandardisedTargets):
-        standardised = targets.to(device)
+        standardised = moved(targets, device)
     else:
-        targets = targets.to(device).eval()
+        targets = moved(targets, device).eval()
         fold_norms(targets)
         n_outputs = answer(partial(_said, targets, 0), copies[0][:1], device, targets).shape[1]
         standardised = StandardisedTargets(targets, len(copies), n_outputs).to(device)
@@ -462,8 +483,9 @@ def load_pair(
     n_members: int,
     all_judge: bool,
     weights: Mapping[str, np.ndarray],
+    device: torch.device,
 ) -> DistilledPair:
-    """Build a pair again from the arrays of its `state_dict`.
+    """Build a pair again, on a device, from the arrays of its `state_dict`.
 
     Raises
     ------
@@ -476,7 +498,12 @@ def load_pair(
     if callable(network):
         generator = torch.Generator(device="cpu")
         predictor, targets = build_networks(
-            network, input_shape, n_targets=n_targets, n_members=n_members, generator=generator
+            network,
+            input_shape,
+            n_targets=n_targets,
+            n_members=n_members,
+            generator=generator,
+            device=device,
         )
     else:
         predictor, targets = outline_networks(network, input_shape, n_targets, n_members)
@@ -486,10 +513,7 @@ def load_pair(
     pair = DistilledPair(predictor, standardised, n_targets if all_judge else 1)
     # No memory but that of the arrays is taken, whatever the shapes of a broken file say.
     pair.load_state_dict(state, assign=not callable(network))
-    if not callable(network):
-        # torch's annotations of Module.to leave memory_format out.
-        pair.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return pair.eval()
+    return moved(pair, device).eval()
 
 
 def answer(
@@ -523,7 +547,8 @@ def answer(
     with whole_float32(device):
         if all(may_be_shared for _, may_be_shared in traits):
             return torch.cat(side_by_side(asked, device, small=small))
-        (answers,) = side_by_side([partial(_one_by_one, asked)], device, small=small)
+        with one_thread_at_a_time():
+            (answers,) = side_by_side([partial(_one_by_one, asked)], device, small=small)
         return torch.cat(answers)
 
 
@@ -573,8 +598,8 @@ def _in_one_pass(
     try:
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             return network(filled.to(device))[:n_rows].cpu()
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
         # Fewer would be filled up to as many.
-        if n_rows <= fewest:
+        if n_rows <= fewest or not is_out_of_memory(error):
             raise
     return torch.cat([_in_one_pass(network, half, device) for half in rows.tensor_split(2)])

@@ -11,20 +11,22 @@ import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
-from ._backend import global_generator_seeded
+from ._backend import convolution_format, global_generator_seeded
 
+_Network = TypeVar("_Network", bound=nn.Module)
 NetworkFactory = Callable[[tuple[int, ...]], nn.Module]
 
 # A random target is worth mimicking from about this many pixels a side on.
 MIN_SIDE = 4
 # Features of the first stage of the compact networks, and blocks of each stage.
 _WIDTH, _N_BLOCKS = 16, 1
+_CPU = torch.device("cpu")
 
 
 class ConvNorm(nn.Sequential):
@@ -48,9 +50,14 @@ class ConvNorm(nn.Sequential):
             conv = fuse_conv_bn_eval(conv, norm)
         # torch takes a bias that was not there before for one that is not to be trained.
         cast(nn.Parameter, conv.bias).requires_grad_(norm.bias.requires_grad)
-        # Its annotations of Module.to leave memory_format out.
-        self[0] = conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self[1] = nn.Identity()
+        self[0], self[1] = conv, nn.Identity()
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Let the weights lie in memory as is best where they are."""
+        weight = cast(nn.Conv2d, self[0]).weight
+        # torch's annotations of Module.to leave memory_format out.
+        self.to(memory_format=convolution_format(weight.device))  # type: ignore[call-overload]
 
 
 def fold_norms(network: nn.Module) -> None:
@@ -58,6 +65,15 @@ def fold_norms(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, ConvNorm):
             module.fold()
+
+
+def moved(network: _Network, device: torch.device) -> _Network:
+    """The network, on a device."""
+    network.to(device)
+    for module in network.modules():
+        if isinstance(module, ConvNorm):
+            module.lay_out()
+    return network
 
 
 def count_weights(network: nn.Module) -> int:
@@ -203,9 +219,17 @@ def _residual_stages(width: int, stages: list[tuple[int, int, int]]) -> list[nn.
     return layers
 
 
-def _pooled(side: int) -> list[nn.Module]:
-    """Features averaged over side x side parts of the image, as a vector."""
-    return [nn.AdaptiveAvgPool2d(side), nn.Flatten()]
+class Quarters(nn.Module):
+    """Features averaged over the quarters of an image, which share an odd row or column.
+
+    That is `AdaptiveAvgPool2d(2)`, which MPS refuses for odd sides, and which CUDA has no
+    deterministic gradient of.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[2:]
+        size = (height + 1) // 2, (width + 1) // 2
+        return nn.functional.avg_pool2d(x, size, (height // 2, width // 2))
 
 
 def compact_networks(
@@ -227,7 +251,7 @@ def compact_networks(
 
     def predictor() -> nn.Module:
         stem = _stem(n_channels, _WIDTH, n_before)
-        return nn.Sequential(*stem, *_residual_stages(_WIDTH, deeper), *_pooled(2))
+        return nn.Sequential(*stem, *_residual_stages(_WIDTH, deeper), Quarters(), nn.Flatten())
 
     def trunk() -> nn.Module:
         stem = _stem(n_channels, _WIDTH, n_before)
@@ -235,7 +259,7 @@ def compact_networks(
 
     def head() -> nn.Module:
         width = stages[-2][0] if len(stages) > 1 else _WIDTH
-        return nn.Sequential(*_residual_stages(width, stages[-1:]), *_pooled(2))
+        return nn.Sequential(*_residual_stages(width, stages[-1:]), Quarters(), nn.Flatten())
 
     return (
         Ensemble([predictor() for _ in range(n_members)]),
@@ -259,7 +283,10 @@ def resnet34(
         return Ensemble(
             [
                 nn.Sequential(
-                    *_stem(input_shape[0], 64), *_residual_stages(64, stages), *_pooled(1)
+                    *_stem(input_shape[0], 64),
+                    *_residual_stages(64, stages),
+                    nn.AdaptiveAvgPool2d(1),
+                    nn.Flatten(),
                 )
                 for _ in range(n_members)
             ]
@@ -370,6 +397,7 @@ def build_networks(
     n_members: int,
     generator: torch.Generator,
     available: int | None = None,
+    device: torch.device = _CPU,
 ) -> tuple[nn.Module, Targets]:
     """Build a predictor and its targets, with random weights from `generator` alone.
 
@@ -387,6 +415,8 @@ def build_networks(
         On the CPU, so that every device starts from the same weights.
     available : int or None, default=None
         Bytes that what a callable returns may take, as in `check_room`.
+    device : torch.device, default=cpu
+        Where else a callable may draw weights. The networks are on the CPU in any case.
 
     Returns
     -------
@@ -403,12 +433,12 @@ def build_networks(
     """
     if not callable(network):
         return _build_known(network, input_shape, n_targets, n_members, generator)
-    first = _call_factory(network, input_shape, generator)
+    first = _call_factory(network, input_shape, generator, device)
     if available is not None:
         n_weights = count_weights(first)
         _check_weights(n_weights, n_targets * n_weights, n_members, available)
     n_others = (1 + n_targets) * n_members - 1
-    others = [_call_factory(network, input_shape, generator) for _ in range(n_others)]
+    others = [_call_factory(network, input_shape, generator, device) for _ in range(n_others)]
     members = [first, *others]
     predictor, *targets = (
         Ensemble(members[i : i + n_members]) for i in range(0, len(members), n_members)
@@ -477,8 +507,7 @@ def _build_known(
                 for weight in module.weight:
                     initialise(weight, generator)
                 nn.init.zeros_(module.bias)
-        # Convolutions follow the layout of their weights, and are faster in this one.
-        part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        moved(part, _CPU)
     if kind is compact_networks:
         _see_differences(predictor)
     return predictor, targets
@@ -506,10 +535,13 @@ def _torch_default(weight: torch.Tensor, generator: torch.Generator) -> None:
 
 
 def _call_factory(
-    factory: NetworkFactory, input_shape: tuple[int, ...], generator: torch.Generator
+    factory: NetworkFactory,
+    input_shape: tuple[int, ...],
+    generator: torch.Generator,
+    device: torch.device,
 ) -> nn.Module:
     seed = int(torch.randint(2**63 - 1, (), generator=generator))
-    with global_generator_seeded(seed, torch.device("cpu")):
+    with global_generator_seeded(seed, device):
         module = factory(input_shape)
     if not isinstance(module, nn.Module):
         raise TypeError(
@@ -520,7 +552,7 @@ def _call_factory(
             "The module that network returned has lazy layers, whose weights are not there yet; "
             "make layers for input_shape, with which network is called."
         )
-    return module.to("cpu", torch.float32)
+    return module.to(_CPU, torch.float32)
 
 
 def _check_supplied(

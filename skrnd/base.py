@@ -112,6 +112,7 @@ class BaseImageTransformer(
         raise NotImplementedError(f"{type(self).__name__} does not define _transform_images.")
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @own_torch_state()
     def fit(self, X: Any, y: Any = None) -> BaseImageTransformer:
         """Check X and the parameters, and remember the shape of a row.
 
@@ -142,6 +143,7 @@ class BaseImageTransformer(
             self._transform_block(X[:1], layout)
         return self
 
+    @own_torch_state()
     def transform(self, X: Any) -> Any:
         """Transform images.
 
@@ -189,7 +191,6 @@ class BaseImageTransformer(
             layout = ImageLayout(tuple(X.shape[1:]), row, channels_last=False)
         return X, layout
 
-    @own_torch_state()
     @torch.no_grad()
     def _transform_block(self, X: Any, layout: ImageLayout) -> Any:
         work, result = _dtypes(X)
@@ -201,7 +202,8 @@ class BaseImageTransformer(
             images = images.to(work, copy=True, memory_format=torch.contiguous_format)
         else:
             images = torch.from_numpy(np.array(images, dtype=_numpy_dtype(work), order="C"))
-        new = torch.as_tensor(self._transform_images(images))
+        with torch.autocast(images.device.type, enabled=False):
+            new = torch.as_tensor(self._transform_images(images))
         if new.shape != images.shape:
             raise ValueError(
                 f"{type(self).__name__} must keep the shape of images: {tuple(images.shape)} "

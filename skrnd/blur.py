@@ -44,9 +44,13 @@ class SpectrumTransformer(BaseImageTransformer):
         def transformed(channels: torch.Tensor) -> tuple[torch.Tensor]:
             return self._put_together(channels, *_taken_apart(channels))
 
+        # Without doubles, an accelerator has no decomposition either.
+        there = images.device
+        if widest_float(there) != torch.float64:
+            images = images.cpu()
         # Both at once, while the channels are in the cache of a core.
         (new,) = in_parts(transformed, images.flatten(0, 1))
-        return new.reshape(images.shape)
+        return new.reshape(images.shape).to(there)
 
     def _transform_decomposed(
         self, images: torch.Tensor, s: torch.Tensor, v: torch.Tensor

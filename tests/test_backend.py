@@ -16,8 +16,10 @@ import torch
 from skrnd import _backend
 from skrnd._backend import (
     _limits_of_groups,
+    convolution_format,
     global_generator_seeded,
     in_parts,
+    is_out_of_memory,
     own_torch_state,
     resolve_device,
     resolve_precision,
@@ -36,9 +38,30 @@ def test_auto_is_the_cpu_without_an_accelerator(monkeypatch):
 
 
 def test_auto_is_the_accelerator_that_torch_finds(monkeypatch):
-    found = torch.device("cuda")
+    """By the number it has for this thread, and others may have another."""
+    found, there = torch.device("cuda"), torch.device("cuda", 1)
+
+    def empty(size, *, device):
+        assert device == found
+        return SimpleNamespace(device=there)
+
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: found)
-    assert resolve_device("auto") == found
+    monkeypatch.setattr(torch, "empty", empty)
+    assert resolve_device("auto") == there
+    assert resolve_device(found) == there
+
+
+def test_an_accelerator_that_cannot_be_used_is_refused(monkeypatch):
+    """As CUDA in a process forked from one that uses it, of which it says that it is there."""
+    found = torch.device("cuda")
+
+    def empty(size, *, device):
+        raise RuntimeError("Cannot re-initialize CUDA in forked subprocess.")
+
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: found)
+    monkeypatch.setattr(torch, "empty", empty)
+    with pytest.raises(ValueError, match=r"device='auto' cannot be used here.* Cannot re-init"):
+        resolve_device("auto")
 
 
 @pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
@@ -117,6 +140,33 @@ def test_the_limits_of_control_groups_are_known(line, file, base, tmp_path):
 def test_widest_float():
     assert widest_float(torch.device("cpu")) == torch.float64
     assert widest_float(torch.device("mps")) == torch.float32
+
+
+@pytest.mark.parametrize("has_fp64", [False, True])
+def test_some_gpus_of_intel_have_no_doubles(monkeypatch, has_fp64):
+    properties = SimpleNamespace(has_fp64=has_fp64)
+    monkeypatch.setattr(torch.xpu, "get_device_properties", lambda device: properties)
+    expected = torch.float64 if has_fp64 else torch.float32
+    assert widest_float(torch.device("xpu")) == expected
+
+
+def test_channels_come_last_but_on_mps():
+    assert convolution_format(CPU) == torch.channels_last
+    assert convolution_format(torch.device("cuda")) == torch.channels_last
+    assert convolution_format(torch.device("mps")) == torch.contiguous_format
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"), True),
+        (RuntimeError("Invalid buffer size: 24.00 GiB"), True),
+        (RuntimeError("size mismatch"), False),
+    ],
+)
+def test_what_a_device_says_without_room(error, expected):
+    assert is_out_of_memory(error) is expected
 
 
 def threads_of_a_new_thread():

@@ -7,10 +7,12 @@ import pytest
 import scipy.fft
 import scipy.ndimage
 import scipy.optimize
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import skrnd.blur
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 
 
@@ -220,3 +222,16 @@ def test_parameters_out_of_range(blur, match, rng):
 def test_integer_k_on_flat_rows_asks_for_image_shape(rng):
     with pytest.raises(ValueError, match=r"k=2 is out of range for images of 1 x 64.*image_shape"):
         SVDBlur(k=2).fit(rng.normal(size=(4, 64)))
+
+
+def test_what_has_no_doubles_lets_the_cpu_decompose(monkeypatch, rng):
+    """As MPS, where torch has no eigenvectors."""
+    X = torch.from_numpy(rng.normal(size=(3, 2, 8, 8)))
+    expected = SVDBlur(4).fit_transform(X)
+    there = []
+    monkeypatch.setattr(skrnd.blur, "widest_float", lambda device: torch.float32)
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: there.append(tensor) or tensor.clone())
+    blur = SVDBlur(4, channel_axis=1).fit(X)
+    there.clear()
+    torch.testing.assert_close(blur.transform(X), expected, rtol=1e-4, atol=1e-4)
+    assert [tensor.shape for tensor in there] == [X.shape]

@@ -1275,15 +1275,24 @@ def test_worker_processes_score_the_same(served, method):
             np.testing.assert_allclose(future.result(timeout=120), expected, rtol=1e-6)
 
 
+def blurred_array(X):
+    """An array of numpy: to hand a tensor over, torch waits for OpenMP's threads itself."""
+    return np.asarray(SVDBlur(4).fit_transform(X))
+
+
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_process_fits_and_blurs(served):
+@pytest.mark.parametrize("container", [np.asarray, torch.as_tensor])
+def test_a_forked_process_fits_scores_and_blurs(served, container):
     """OpenMP's threads, which this process has long started, are not forked with it."""
-    _, X, expected = served
+    detector, X, expected = served
+    given = container(X)
     torch.ones(10**6).sum()
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
-        blurred = pool.submit(SVDBlur(4).fit_transform, X).result(timeout=60)
-        fitted = pool.submit(SVDRNDDetector(**QUICK).fit, X).result(timeout=120)
+        blurred = pool.submit(blurred_array, given).result(timeout=60)
+        scores = pool.submit(detector.score_samples, given).result(timeout=60)
+        fitted = pool.submit(SVDRNDDetector(**QUICK).fit, given).result(timeout=120)
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)
     np.testing.assert_allclose(blurred, SVDBlur(4).fit_transform(X), atol=1e-5)
     np.testing.assert_allclose(fitted.score_samples(X), expected, rtol=0.05)
 

@@ -3,7 +3,10 @@
 import io
 import math
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from torch import nn
 
 import skrnd._backend
 import skrnd._distillation
+import skrnd._networks
 from skrnd._distillation import (
     Curves,
     DistilledPair,
@@ -305,7 +309,8 @@ class OutOfMemory(nn.Linear):
 
     def forward(self, x):
         if len(x) > self.most:
-            raise torch.OutOfMemoryError("no room")
+            # What MPS says; that CUDA's is one too, other tests tell.
+            raise RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)")
         self.seen.append(len(x))
         return super().forward(x)
 
@@ -326,8 +331,48 @@ def test_a_batch_that_does_not_fit_is_learned_in_parts(pieces):
 @pytest.mark.filterwarnings("ignore:The memory of cpu:RuntimeWarning")
 def test_a_row_that_does_not_fit_is_an_error(pieces):
     _, targets, copies = pieces
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(RuntimeError, match="out of memory"):
         train(OutOfMemory(1), targets, copies)
+
+
+def test_copies_make_room_for_a_batch_before_it_is_learned_in_parts(pieces, monkeypatch):
+    """From the CPU, as on an accelerator, where copies that fit may leave nothing else."""
+    predictor, targets, copies = pieces
+    training = prepare(predictor, targets, copies)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "to", lambda tensor, device: tensor.clone())
+        training._move_there()
+    there, wanted = training._inputs, training._wanted
+    assert there[0] is not copies[0]
+    learn, n_refused = training._learn_in_parts, []
+
+    def narrow(rows):
+        if training._inputs is there:
+            n_refused.append(len(rows))
+            raise torch.OutOfMemoryError("no room")
+        return learn(rows)
+
+    monkeypatch.setattr(training, "_learn_in_parts", narrow)
+    run_epoch([training])
+    assert len(n_refused) == 1
+    assert all(map(torch.equal, training._wanted, wanted))
+    assert training._inputs[0] is copies[0]
+
+
+def test_what_is_not_about_memory_is_raised(pieces, monkeypatch):
+    predictor, targets, copies = pieces
+    training = prepare(predictor, targets, copies)
+
+    def broken(*args):
+        raise RuntimeError("broken")
+
+    for step, name in ((training._move_there, "to"), (partial(run_epoch, [training]), "square")):
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.Tensor, name, broken)
+            with pytest.raises(RuntimeError, match="broken"):
+                step()
+    with pytest.raises(RuntimeError, match="broken"):
+        answer(broken, torch.zeros(50, 1, 2, 3), CPU, nn.Linear(6, 1))
 
 
 def test_an_answer_that_does_not_fit_is_given_in_halves():
@@ -338,7 +383,7 @@ def test_an_answer_that_does_not_fit_is_given_in_halves():
     network[1].most = 10
     torch.testing.assert_close(answer(network, rows, CPU, network), expected)
     network[1].most = 0
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(RuntimeError, match="out of memory"):
         answer(network, rows, CPU, network)
 
 
@@ -432,6 +477,26 @@ def test_one_thread_at_a_time_goes_through_a_network_that_remembers(two_threads)
     network = Watched()
     answer(network, torch.zeros(63, 3, 64, 64), CPU, network)
     assert sorted(network.seen) == [(15, 2)] + [(16, 2)] * 3
+
+
+class Remembers(nn.Module):
+    """Takes a while between what it is given and what it makes of that."""
+
+    def forward(self, x):
+        self.x = x
+        time.sleep(0.001)
+        return self.x.flatten(1).mean(1, keepdim=True)
+
+
+def test_threads_of_a_caller_take_turns_with_a_network_that_remembers():
+    network = Remembers()
+
+    def said(value):
+        return answer(network, torch.full((2, 3, 8, 8), float(value)), CPU, network)
+
+    with ThreadPoolExecutor(4) as pool:
+        for value, answers in enumerate(pool.map(said, range(40))):
+            torch.testing.assert_close(answers, torch.full((2, 1), float(value)))
 
 
 @pytest.mark.parametrize(
@@ -551,9 +616,29 @@ def test_a_pair_comes_back_from_its_arrays(pieces, all_judge):
     weights = {name: value.numpy() for name, value in pair.state_dict().items()}
     for array in weights.values():
         array.flags.writeable = False
-    loaded = load_pair("auto", (6,), n_members=1, all_judge=all_judge, weights=weights)
+    loaded = load_pair("auto", (6,), n_members=1, all_judge=all_judge, weights=weights, device=CPU)
     x = torch.randn(10, 6)
     assert torch.equal(loaded(x), pair(x))
     # To go on with the training, of the predictor alone.
     assert all(weight.requires_grad for weight in loaded.predictor.parameters())
     assert not any(weight.requires_grad for weight in loaded.targets.parameters())
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_convolutions_lie_as_their_device_has_them(layout, monkeypatch):
+    """While they are trained, folded, and when they come back."""
+    monkeypatch.setattr(skrnd._networks, "convolution_format", lambda device: layout)
+    shape = (3, 8, 8)
+    predictor, targets = build_networks(
+        "auto", shape, n_targets=1, n_members=1, generator=generator()
+    )
+    # As they would be built on a CPU before they go elsewhere.
+    for part in (predictor, targets):
+        part.to(memory_format=torch.channels_last)
+    pair, _ = train(predictor, targets, [torch.randn(20, *shape)], max_epochs=1)
+    weights = {name: value.numpy() for name, value in pair.state_dict().items()}
+    loaded = load_pair("auto", shape, n_members=1, all_judge=False, weights=weights, device=CPU)
+    for network in (predictor, pair, loaded):
+        found = [weight for weight in network.parameters() if weight.ndim == 4]
+        assert len(found) > 5
+        assert all(weight.is_contiguous(memory_format=layout) for weight in found)

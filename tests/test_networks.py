@@ -5,12 +5,16 @@ import copy
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
+import skrnd._networks
 from skrnd._networks import (
     ConvNorm,
     Ensemble,
     ParallelMLP,
+    Quarters,
     ResidualBlock,
     _n_activations,
     build_networks,
@@ -167,6 +171,12 @@ def test_a_residual_block_is_the_formula():
     torch.testing.assert_close(block(x), expected / (1 + 1e-5) ** 0.5, atol=1e-5, rtol=1e-5)
 
 
+@given(st.integers(2, 13), st.integers(2, 13))
+def test_quarters_are_those_of_adaptive_pooling(height, width):
+    x = torch.randn(3, 5, height, width, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(Quarters()(x), nn.AdaptiveAvgPool2d(2)(x))
+
+
 @pytest.mark.parametrize("network", ["auto", "resnet34"])
 def test_folding_leaves_the_outputs_and_no_normalisation(network):
     predictor, _ = build(network, (3, 16, 16))
@@ -273,6 +283,22 @@ def test_a_network_of_a_users_own():
     assert isinstance(predictor, Ensemble)
     assert predictor(torch.randn(4, 3, 8, 8)).shape == (4, 20)
     assert {p.dtype for p in predictor.parameters()} == {torch.float32}
+
+
+def test_the_generator_of_the_device_is_seeded_for_a_network_of_a_users_own(monkeypatch):
+    """Which may draw its weights there."""
+    devices = []
+    seeded = skrnd._networks.global_generator_seeded
+    there = torch.device("cuda", 1)
+
+    def noted(seed, device):
+        devices.append(device)
+        return seeded(seed, torch.device("cpu"))
+
+    monkeypatch.setattr(skrnd._networks, "global_generator_seeded", noted)
+    options = {"n_targets": 1, "n_members": 1, "generator": torch.Generator(), "device": there}
+    build_networks(linear, (3, 8, 8), **options)
+    assert devices.count(there) == 2
 
 
 def test_default_dtype_does_not_matter():

@@ -101,10 +101,11 @@ def _all_rows(loader: Any) -> torch.Tensor:
         part = torch.as_tensor(_first(batch))
         if n_read == 0:
             rows = part.new_empty((len(loader.dataset), *part.shape[1:]))
-        elif part.dtype != rows.dtype:
+        elif (part.dtype, part.shape[1:]) != (rows.dtype, rows.shape[1:]):
             raise ValueError(
-                f"X is a DataLoader of unlike batches, {rows.dtype} and from row {n_read} on "
-                f"{part.dtype}."
+                f"X is a DataLoader of unlike batches, rows of {rows.dtype} and shape "
+                f"{tuple(rows.shape[1:])} and from row {n_read} on of {part.dtype} and "
+                f"{tuple(part.shape[1:])}."
             )
         rows[n_read : n_read + len(part)] = part
         n_read += len(part)

@@ -65,6 +65,33 @@ BLURS = {
 _SHARPENED = _Kind(SVDSharpen, _larger_counts, 0.63)
 
 
+def check_choice(k: Any, blur: Any, geometry: Any) -> None:
+    """Refuse what a detector was given to make copies with, as far as no image is needed.
+
+    Raises
+    ------
+    ValueError
+        If `k` holds no strength or something else, or if `blur` is, or lists, an unknown name
+        or None among others.
+    TypeError
+        If there is something else than transformers.
+    """
+    if not isinstance(k, str):
+        strengths = k if np.ndim(k) > 0 else [k]
+        if not len(strengths):
+            raise ValueError("k is empty; pass at least one strength, or blur=None for no blur.")
+        if not all(isinstance(strength, Real) for strength in strengths):
+            raise ValueError(f"k must be 'auto', a number or a list of numbers; got {k!r}.")
+    named = as_list(blur)
+    if None in named:
+        raise ValueError(f"blur={blur!r} lists None; the unblurred images are always trained on.")
+    unknown = [one for one in named if isinstance(one, str) and one not in BLURS]
+    if unknown:
+        raise ValueError(f"Unknown blur {unknown[0]!r}; the blurs with a name are {sorted(BLURS)}.")
+    check_transformers([one for one in named if not isinstance(one, str)], "blur")
+    check_transformers(as_list(geometry), "geometry")
+
+
 def make_blurs(
     k: Any,
     blur: Any,
@@ -83,7 +110,7 @@ def make_blurs(
     Parameters
     ----------
     k, blur, geometry
-        As the detector was given them.
+        As the detector was given them, and `check_choice` takes them.
     images : ndarray of shape (n, C, H, W)
         Standardised training images.
     sample : ndarray of shape (m, C, H, W)
@@ -103,16 +130,7 @@ def make_blurs(
     is_auto = isinstance(k, str)
     several = not is_auto and np.ndim(k) > 0
     given = list(k) if several else [k]
-    if not given:
-        raise ValueError("k is empty; pass at least one strength, or blur=None for no blur.")
-    if not is_auto and not all(isinstance(strength, Real) for strength in given):
-        raise ValueError(f"k must be 'auto', a number or a list of numbers; got {k!r}.")
-    named = as_list(blur)
-    if None in named:
-        raise ValueError(f"blur={blur!r} lists None; the unblurred images are always trained on.")
-    check_transformers([one for one in named if not isinstance(one, str)], "blur")
-    turned = as_list(geometry)
-    check_transformers(turned, "geometry")
+    named, turned = as_list(blur), as_list(geometry)
     seen = Images(sample, memory)
     first: list[Any] = []
     second: list[Any] = []
@@ -120,7 +138,7 @@ def make_blurs(
     for one in named:
         strengths = given
         if isinstance(one, str):
-            kind = _named_blur(one)
+            kind = BLURS[one]
             if is_auto:
                 strengths = [_chosen(kind, seen)]
             first += [kind.make(strength) for strength in strengths]
@@ -250,12 +268,6 @@ def _chosen(kind: _Kind, sample: Images) -> float:
         aim_told_apart=kind.aim_told_apart,
         aim_rank=kind.aim_rank,
     )
-
-
-def _named_blur(name: str) -> _Kind:
-    if name not in BLURS:
-        raise ValueError(f"Unknown blur {name!r}; the blurs with a name are {sorted(BLURS)}.")
-    return BLURS[name]
 
 
 def as_list(value: Any) -> list[Any]:

@@ -16,6 +16,7 @@ import joblib
 import numpy as np
 import torch
 from joblib import Memory
+from sklearn import get_config
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
@@ -32,7 +33,7 @@ from ._backend import own_torch_state, resolve_device, resolve_precision, total_
 from ._callbacks import CallbackContext, CallbackSupportMixin
 from ._checkpoint import Checkpoint, identity_of
 from ._containers import as_numpy, in_namespace_of, take_rows
-from ._copies import BLURS, make_blurs, make_copies
+from ._copies import BLURS, check_choice, make_blurs, make_copies
 from ._distillation import (
     Curves,
     DistilledPair,
@@ -198,8 +199,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Path of a file in which to keep, after every epoch, what has been learned. If a fit is
         interrupted or killed, call `fit` again, in this process or another, with the same
         parameters and X. It goes on from the file and ends where it would have ended, to the
-        bit on the same CPU with as many threads, and then removes the file. None keeps
-        nothing.
+        bit on the same CPU with as many threads, and then removes the file. It is for one
+        fit at a time, not for a search. None keeps nothing.
     memory : str or object with the joblib.Memory interface, default=None
         Cache of what fits on the same images have in common, for a search: the singular value
         decompositions of the images, whatever `k` is, and, with the same int as
@@ -433,8 +434,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Warns
         -----
         CalibrationWarning
-            If fewer than 19 held-out rows set the threshold, or if `warm_start` meets none but
-            rows that were trained on before.
+            If fewer than 19 held-out rows set the threshold, if most of them are equal to rows
+            that are trained on, or if `warm_start` meets none but rows that were trained on before.
         ConvergenceWarning
             If Ctrl-C has ended the training.
         UserWarning
@@ -478,10 +479,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         CalibrationWarning
             If fewer than 19 held-out rows set the threshold, or if all rows were trained on
             before.
+        UserWarning
+            As `fit` does.
         """
         goes_on = hasattr(self, "_pairs")
-        if goes_on:
-            # Of a fitted estimator, scikit-learn leaves that to `fit`.
+        # Of a fitted estimator, scikit-learn leaves that to `fit`.
+        if goes_on and not get_config()["skip_parameter_validation"]:
             self._validate_params()
         return self._learn(X, y, goes_on=goes_on, max_epochs=1 if goes_on else self.max_epochs)
 
@@ -504,7 +507,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         goes_on: bool,
         max_epochs: str | int,
     ) -> None:
-        """Learn, and let `public`, which this detector is a snapshot of, be what it then is."""
+        """Learn, and let `public`, which this detector is a snapshot of, have learned it."""
+        before = vars(self).copy()
         if self.early_stopping and self.contamination != "auto":
             raise ValueError(
                 f"early_stopping=True goes by rows held out, and "
@@ -560,6 +564,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self._trained: np.ndarray = np.union1d(earlier, keys)
         is_same = np.array_equal(train, held_out)
         held = originals if is_same else self._inputs.stored(X, held_out, storage)
+        if not is_same:
+            self._doubt_twins(held, keys)
         if self.checkpoint is not None:
             begun = (max_epochs, joblib.hash(self.__getstate__()["_pairs"])) if goes_on else None
             checkpoint.belongs_to(
@@ -608,9 +614,21 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         )
         conclude(self, curves)
         checkpoint.remove()
-        # At once: other threads may be scoring.
-        public.__dict__ = vars(self).copy()
+        self._hand_over(public, before)
         context.call_on_fit_task_end(**told, reconstruction_attributes=partial(dict, vars(self)))
+
+    def _hand_over(self, public: SVDRNDDetector, before: dict[str, Any]) -> None:
+        """Let `public` have what was learned since `before`, and keep what callbacks have set."""
+        now = vars(self)
+        learned = {
+            name: value
+            for name, value in now.items()
+            if name not in before or value is not before[name]
+        }
+        forgotten = before.keys() - now.keys()
+        others = {name: value for name, value in vars(public).items() if name not in forgotten}
+        # At once: other threads may be scoring.
+        public.__dict__ = others | learned
 
     def _normal_rows(
         self, X: Any, y: Any, *, reset: bool
@@ -718,7 +736,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def _curves(self) -> Curves:
         """Those of the fits so far; NaN where nobody looked at the rows held out."""
         unseen = [math.nan] * len(self.loss_curve_)
-        return Curves(self.loss_curve_, self.validation_loss_curve_ or unseen)
+        held_out = self.validation_loss_curve_ or []
+        # One that Ctrl-C has ended may have a loss and nothing else.
+        return Curves(self.loss_curve_, [*held_out, *unseen[len(held_out) :]])
 
     def _diverged(self, curves: Curves) -> ValueError:
         return ValueError(
@@ -760,6 +780,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self, X: Any, sample: np.ndarray, originals: torch.Tensor, memory: Memory
     ) -> None:
         """Set `blurs_`, `k_`, and which copies each predictor learns from."""
+        check_choice(self.k, self.blur, self.geometry)
         if self._layout is None:
             # Plain rows have nothing to blur.
             self.blurs_: list[Any] = []
@@ -773,6 +794,20 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self.blurs_, self._groups, self.k_ = make_blurs(
             self.k, self.blur, self.geometry, originals.numpy(), images.numpy(), memory
         )
+
+    def _doubt_twins(self, held: torch.Tensor, keys: np.ndarray) -> None:
+        """Warn where most rows that are to set the threshold are among those trained on."""
+        n_twins = np.isin(row_keys(held.split(block_rows(self.input_shape_))), keys).sum()
+        # A few may be alike without being the same.
+        if n_twins > len(held) / 2:
+            warnings.warn(
+                f"{n_twins} of {len(held)} rows held out to set the threshold are equal to rows "
+                "that are trained on. If rows are more than once in X, new normal ones will raise "
+                "more alarms than the threshold promises: pass each once, or call calibrate with "
+                "rows that are new.",
+                CalibrationWarning,
+                stacklevel=6,
+            )
 
     def _doubt_plain_rows(self, X: np.ndarray) -> None:
         """Warn where plain rows seem to be images that somebody has flattened."""
@@ -1054,7 +1089,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             way than those of `fit`, divided by 255 for instance, look like that, and a
             threshold that calls them normal finds nothing any more.
         UserWarning
-            If the values spread far less than in `fit`.
+            If the values of images spread far less than in `fit`.
 
         Examples
         --------
@@ -1073,7 +1108,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         n_rows, fewest = len(novelties), fewest_rows(false_alarm_rate)
         if len(held_out) < fewest:
             # A third of them goes into the comparison of judgements.
-            fewest = fewest if len(held_out) == n_rows else math.ceil(1.5 * fewest)
+            fewest = fewest if novelties.shape[1] == 1 else math.ceil(1.5 * fewest)
             raise ValueError(
                 f"false_alarm_rate={false_alarm_rate} takes at least {fewest} rows to be kept; "
                 f"X has {n_rows}."
@@ -1248,10 +1283,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         return tags
 
 
-def check_detector(detector: Any, function: str) -> None:
-    """Refuse, for a function of this package, what is no fitted detector."""
+def fitted_detector(detector: Any, function: str) -> SVDRNDDetector:
+    """The detector as it is now, for a function of this package; refuses what is none."""
     if not isinstance(detector, SVDRNDDetector):
         raise TypeError(
             f"{function} takes an SVDRNDDetector; got {type(detector).__name__}. {WHAT_TO_PASS}"
         )
     check_is_fitted(detector)
+    return detector._snapshot()

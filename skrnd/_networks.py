@@ -222,14 +222,14 @@ def _residual_stages(width: int, stages: list[tuple[int, int, int]]) -> list[nn.
 class Quarters(nn.Module):
     """Features averaged over the quarters of an image, which share an odd row or column.
 
-    That is `AdaptiveAvgPool2d(2)`, which MPS refuses for odd sides, and which CUDA has no
-    deterministic gradient of.
+    From 2 x 2 on that is `AdaptiveAvgPool2d(2)`, which MPS refuses for odd sides, and of
+    which CUDA has no deterministic gradient.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         height, width = x.shape[2:]
         size = (height + 1) // 2, (width + 1) // 2
-        return nn.functional.avg_pool2d(x, size, (height // 2, width // 2))
+        return nn.functional.avg_pool2d(x, size, (max(1, height // 2), max(1, width // 2)))
 
 
 def compact_networks(

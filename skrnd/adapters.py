@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from ._containers import as_numpy
 from ._detector import SVDRNDDetector
 
 try:
@@ -35,7 +36,7 @@ class PyODDetector(BaseDetector):
     ----------
     detector : SVDRNDDetector, default=None
         The detector of which `fit` fits a copy; it stays as it is. None stands for
-        ``SVDRNDDetector()``.
+        ``SVDRNDDetector()``. One with `early_stopping` needs a thresholder as `contamination`.
     contamination : float in (0, 0.5] or thresholder, default=0.1
         Share of outliers in the training data. It replaces the `contamination` of the
         detector, so that all rows are trained on. They are learned better than new rows, of
@@ -164,4 +165,4 @@ class PyODDetector(BaseDetector):
             If X is sparse or holds objects that are not numbers.
         """
         check_is_fitted(self, "detector_")
-        return -self.detector_.score_samples(X)
+        return -as_numpy(self.detector_.score_samples(X))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn import get_config
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils import gen_batches
 from sklearn.utils.metaestimators import available_if
@@ -147,7 +148,8 @@ class BaseImageTransformer(
     def transform(self, X: Any) -> Any:
         """Transform images.
 
-        `fit` need not be called before. If it was, images must have the shape seen there.
+        `fit` need not be called before, unless a data frame is to come out. If it was, images
+        must have the shape seen there.
 
         Parameters
         ----------
@@ -170,7 +172,8 @@ class BaseImageTransformer(
         TypeError
             If X is sparse or holds objects that are not numbers.
         """
-        self._validate_params()
+        if not get_config()["skip_parameter_validation"]:
+            self._validate_params()
         X, layout = self._validate(X, reset=False)
         # Doubles, and about eight of them per value while an SVD is at work.
         row_bytes = 64 * math.prod(X.shape[1:])
@@ -196,14 +199,13 @@ class BaseImageTransformer(
         work, result = _dtypes(X)
         is_tensor = isinstance(X, torch.Tensor)
         images = layout.to_nchw(X)
-        # A fresh array, which the subclass may change and return. Torch takes no foreign
-        # byte order and no negative stride of numpy, and warns of read-only memory.
+        # A fresh array, which the subclass may change and return.
         if is_tensor:
             images = images.to(work, copy=True, memory_format=torch.contiguous_format)
         else:
             images = torch.from_numpy(np.array(images, dtype=_numpy_dtype(work), order="C"))
         with torch.autocast(images.device.type, enabled=False):
-            new = torch.as_tensor(self._transform_images(images))
+            new = _as_tensor(self._transform_images(images))
         if new.shape != images.shape:
             raise ValueError(
                 f"{type(self).__name__} must keep the shape of images: {tuple(images.shape)} "
@@ -255,6 +257,17 @@ class BaseImageTransformer(
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32", "float16"]
         return tags
+
+
+def _as_tensor(images: Any) -> torch.Tensor:
+    """What a subclass returns, as a tensor."""
+    if isinstance(images, torch.Tensor):
+        return images
+    images = np.asarray(images)
+    # Torch takes no foreign byte order and no negative stride of numpy, and warns of
+    # read-only memory.
+    native = images.dtype.newbyteorder("=")
+    return torch.from_numpy(np.require(images, native, requirements=["C", "W"]))
 
 
 def _dtypes(X: np.ndarray | torch.Tensor) -> tuple[torch.dtype, Any]:

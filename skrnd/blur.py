@@ -405,14 +405,15 @@ class SVDSharpen(SpectrumTransformer):
 class _SeparableBlur(BaseImageTransformer):
     """A blur that is one linear map of the rows and one of the columns."""
 
-    def _operators(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Matrices (H, H) and (W, W) that act on columns and on rows."""
+    def _operator(self, size: int, image: tuple[int, int]) -> np.ndarray:
+        """Matrix (size, size) that acts on the columns, or the rows, of images (H, W)."""
         raise NotImplementedError
 
     def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
+        height, width = images.shape[-2:]
         vertical, horizontal = (
-            torch.from_numpy(operator).to(images)
-            for operator in self._operators(*images.shape[-2:])
+            torch.from_numpy(self._operator(size, (height, width))).to(images)
+            for size in (height, width)
         )
         # The rows of all images are one matrix, to be multiplied at once.
         return vertical @ (images @ horizontal.T)
@@ -477,11 +478,7 @@ class DCTBlur(_SeparableBlur):
         super().__init__(image_shape=image_shape, channel_axis=channel_axis)
         self.k = k
 
-    def _operators(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        image = (height, width)
-        return self._projection(height, image), self._projection(width, image)
-
-    def _projection(self, size: int, image: tuple[int, int]) -> np.ndarray:
+    def _operator(self, size: int, image: tuple[int, int]) -> np.ndarray:
         n_kept = size - _n_smallest(self.k, size, image)
         basis = scipy.fft.dct(np.eye(size), norm="ortho", axis=0)[:n_kept]
         return basis.T @ basis
@@ -542,11 +539,8 @@ class GaussianBlur(_SeparableBlur):
         super().__init__(image_shape=image_shape, channel_axis=channel_axis)
         self.sigma = sigma
 
-    def _operators(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(
-            scipy.ndimage.gaussian_filter1d(np.eye(size), self.sigma, axis=0)
-            for size in (height, width)
-        )
+    def _operator(self, size: int, image: tuple[int, int]) -> np.ndarray:
+        return scipy.ndimage.gaussian_filter1d(np.eye(size), self.sigma, axis=0)
 
 
 def _n_smallest(k: float, size: int, image: tuple[int, int]) -> int:

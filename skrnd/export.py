@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ._backend import own_torch_state
-from ._detector import SVDRNDDetector, check_detector
+from ._detector import SVDRNDDetector, fitted_detector
 from ._inputs import FARTHEST
 from ._storage import write_whole
 
@@ -95,7 +95,7 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     >>> session = onnxruntime.InferenceSession("detector.onnx")  # doctest: +SKIP
     >>> score, label = session.run(None, {"X": X})  # doctest: +SKIP
     """
-    check_detector(detector, "to_onnx")
+    detector = fitted_detector(detector, "to_onnx")
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f'to_onnx needs {" and ".join(missing)}: pip install "skrnd[onnx]"')

@@ -13,7 +13,7 @@ from sklearn.model_selection import KFold
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
 
-from ._containers import as_numpy, rows_of
+from ._containers import as_numpy, is_unread, rows_of
 from ._copies import as_list, check_transformers
 from ._documentation import DocumentationLinkMixin
 from ._validation import inlier_rows, layout_of
@@ -188,8 +188,8 @@ class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
             If a probe is not a transformer.
         """
         rows = rows_of(X)
-        if rows is not X:
-            # Of a Dataset or a DataLoader, of which the probes need all values.
+        if rows is not X or is_unread(X):
+            # The probes need all values.
             X = np.asarray(as_numpy(rows))
         # In the container that it came in, whose names the estimator knows.
         X = _safe_indexing(X, np.flatnonzero(inlier_rows(y, _num_samples(X))))

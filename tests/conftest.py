@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from sklearn import config_context
 
 # Workers that run side by side have a core each.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -68,3 +69,15 @@ class Attack:
 def attack():
     """Something that runs when it is unpickled."""
     return Attack()
+
+
+@pytest.fixture
+def may_dispatch(monkeypatch):
+    """Lets scikit-learn dispatch by the array API, if it can."""
+    # It asks whether scipy dispatches as well, which nothing here needs.
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    try:
+        with config_context(array_api_dispatch=True):
+            pass
+    except ImportError:
+        pytest.skip("this scikit-learn needs array_api_compat for it")

@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 import pytest
+import torch
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
@@ -165,6 +167,17 @@ def test_images(rng):
     flat = make_detector(max_epochs=1, image_shape=(8, 8, 3))
     same = PyODDetector(flat).fit(X.reshape(40, -1))
     np.testing.assert_array_equal(same.decision_scores_, fitted.decision_scores_)
+
+
+@pytest.mark.usefixtures("may_dispatch")
+def test_tensors_are_scored_in_numpy_whatever_is_dispatched(data):
+    X, *_ = data
+    expected = PyODDetector(make_detector()).fit(X)
+    with config_context(array_api_dispatch=True):
+        detector = PyODDetector(make_detector()).fit(torch.tensor(X))
+        scores = detector.decision_function(torch.tensor(X))
+    np.testing.assert_array_equal(detector.labels_, expected.labels_)
+    np.testing.assert_array_equal(scores, expected.decision_function(X))
 
 
 def test_not_fitted(data):

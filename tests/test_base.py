@@ -234,3 +234,28 @@ def test_a_transformer_must_keep_the_shape(rng):
 def test_the_base_class_does_nothing(rng):
     with pytest.raises(NotImplementedError, match="_transform_images"):
         BaseImageTransformer().fit(rng.random((4, 8, 8)))
+
+
+class Returns(BaseImageTransformer):
+    """What numpy makes of the images."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def _transform_images(self, images):
+        return self.function(images.numpy())
+
+
+def read_only(images):
+    images.flags.writeable = False
+    return images
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda images: images[..., ::-1], lambda images: images.astype(">f4"), read_only],
+)
+def test_a_transformer_may_return_any_array(function, rng):
+    X = rng.normal(size=(4, 3, 6, 6)).astype(np.float32)
+    np.testing.assert_array_equal(Returns(function).fit_transform(X), function(X.copy()))

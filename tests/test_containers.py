@@ -214,7 +214,12 @@ class Stream(IterableDataset):
                 [np.zeros((8, 8), dtype=np.uint8)] * 4 + [np.zeros((8, 8))] * 4, batch_size=4
             ),
             ValueError,
-            r"unlike batches, torch\.uint8 and from row 4 on torch\.float64",
+            r"unlike batches, .*uint8 .*\(8, 8\) and from row 4 on of .*float64 and \(8, 8\)",
+        ),
+        (
+            DataLoader([np.zeros((3, 8, 8))] * 4 + [np.zeros((1, 8, 8))] * 4, batch_size=4),
+            ValueError,
+            r"\(3, 8, 8\) and from row 4 on of torch\.float64 and \(1, 8, 8\)",
         ),
     ],
 )

@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import FunctionTransformer
 
 from skrnd import _copies
+from skrnd._copies import check_choice, make_copies
 from skrnd._copies import make_blurs as make_blurs_with
-from skrnd._copies import make_copies
 from skrnd.base import BaseImageTransformer
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
 from skrnd.geometry import Flip
@@ -195,18 +195,30 @@ def double(images):
 
 
 @pytest.mark.parametrize(
+    ("k", "blur", "geometry", "error", "match"),
+    [
+        ([], "svd", None, ValueError, "k is empty"),
+        (3, ["svd", "box"], None, ValueError, "Unknown blur 'box'.*dct.*gaussian.*svd"),
+        ([3, "auto"], "svd", None, ValueError, r"k must be 'auto', a number or a list .*'auto'"),
+        ([[2, 3]], "svd", None, ValueError, "k must be 'auto', a number or a list of numbers"),
+        (3, ["svd", None], None, ValueError, "lists None"),
+        ("auto", [SVDBlur], None, TypeError, "blur must hold transformers.*class"),
+        ("auto", None, [3], TypeError, "geometry must hold transformers .*got 3"),
+    ],
+)
+def test_what_makes_no_copies_of_any_image(k, blur, geometry, error, match):
+    with pytest.raises(error, match=match):
+        check_choice(k, blur, geometry)
+
+
+@pytest.mark.parametrize(
     ("k", "blur", "match"),
     [
-        ([], "svd", "k is empty"),
         (3, GaussianBlur(), r"k=3 has no effect on blur=GaussianBlur\(\).*blur__sigma"),
         (4, SVDSharpen(0.5), r"k=4 has no effect on blur=SVDSharpen\(\)"),
-        (3, ["svd", "box"], "Unknown blur 'box'.*dct.*gaussian.*svd"),
         (8, "svd", "k=8 is out of range for images of 8 x 9"),
         ([3, 28], "dct", "k=28 is out of range for images of 8 x 9"),
         (2.5, "svd", "'k' parameter of SVDBlur must be"),
-        ([3, "auto"], "svd", r"k must be 'auto', a number or a list of numbers.*'auto'"),
-        ([[2, 3]], "svd", "k must be 'auto', a number or a list of numbers"),
-        (3, ["svd", None], "lists None"),
     ],
 )
 def test_parameters_that_do_not_go_together(k, blur, match, images):

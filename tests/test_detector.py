@@ -448,14 +448,8 @@ def test_datasets_and_loaders_of_torch_are_images(wrap, images):
     )
 
 
-def test_tensors_come_back_where_scikit_learn_dispatches(images, monkeypatch):
-    # scikit-learn asks whether scipy dispatches as well, which nothing here needs.
-    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
-    try:
-        with config_context(array_api_dispatch=True):
-            pass
-    except ImportError:
-        pytest.skip("this scikit-learn needs array_api_compat for it")
+@pytest.mark.usefixtures("may_dispatch")
+def test_tensors_come_back_where_scikit_learn_dispatches(images):
     X = torch.tensor(images)
     detector = SVDRNDDetector(**QUICK).fit(X)
     methods = (detector.score_samples, detector.decision_function, detector.predict)
@@ -721,6 +715,9 @@ def test_too_few_rows_to_calibrate_are_told_of(images):
     with pytest.warns(CalibrationWarning):
         one_judgement = SVDRNDDetector(blur="svd", **QUICK).fit(images)
     one_judgement.calibrate(new[:19])
+    for one, fewest in ((detector, 29), (one_judgement, 19)):
+        with pytest.raises(ValueError, match=rf"at least {fewest} rows to be kept; X has 1\."):
+            one.calibrate(new[:1])
 
 
 def test_p_values_need_rows_held_out(images):
@@ -785,6 +782,14 @@ def test_what_has_no_effect_on_plain_rows_is_warned_of(params, images):
     np.testing.assert_array_equal(detector.score_samples(rows), expected)
 
 
+@pytest.mark.parametrize(
+    "params", [{"k": []}, {"blur": ["nope"]}, {"blur": [None]}, {"geometry": [3]}]
+)
+def test_what_makes_no_copies_of_images_is_refused_for_plain_rows_too(params, rng):
+    with pytest.raises((ValueError, TypeError), match=rf"{next(iter(params))}|blur"):
+        SVDRNDDetector(**QUICK, **params).fit(rng.normal(size=(50, 3)))
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (60, 3, 8, 8)])
 def test_rows_that_look_like_images_are_warned_of(shape, rng):
     smooth = rng.integers(0, 40, size=shape).cumsum(-1) % 256
@@ -795,6 +800,23 @@ def test_rows_that_look_like_images_are_warned_of(shape, rng):
     # Counts of words, other values, a length that no square has.
     for others in (rng.poisson(5, size=rows.shape), rows + 0.5, rows * 10, rows[:, :-1]):
         SVDRNDDetector(**QUICK).fit(others)
+
+
+@pytest.mark.filterwarnings("default::skrnd.CalibrationWarning")
+@pytest.mark.parametrize("shape", [(300, 4), (200, 1, 8, 8)])
+def test_rows_that_are_more_than_once_in_X_are_warned_of(shape, rng, recwarn):
+    """Those held out are trained on as well, and new ones score worse."""
+    X = rng.normal(size=shape)
+    detector = SVDRNDDetector(**QUICK, blur="svd").fit(X)
+    assert not [one for one in recwarn if "equal to rows" in str(one.message)]
+    with pytest.warns(CalibrationWarning, match=r"held out .* are equal to rows") as caught:
+        detector.fit(np.concatenate([X, X]))
+    (own,) = [one for one in caught if "equal to rows" in str(one.message)]
+    assert own.filename == __file__
+    # Some may be alike by nature.
+    recwarn.clear()
+    detector.fit(np.concatenate([X, X[: len(X) // 4]]))
+    assert not [one for one in recwarn if "equal to rows" in str(one.message)]
 
 
 def test_two_labels_of_which_none_is_an_outlier_are_warned_of(images):

@@ -1,6 +1,7 @@
 """The epochs of a fit: callbacks, stopping early, Ctrl-C, and a training that diverges."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -65,6 +66,27 @@ def test_callbacks_follow_the_epochs(images):
     # Watching changes nothing.
     plain = SVDRNDDetector(max_epochs=3, random_state=0).fit(images)
     np.testing.assert_array_equal(plain.score_samples(images), scores)
+
+
+class Sets(Recorder):
+    """A callback that counts on the estimator, and sets a parameter."""
+
+    def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
+        estimator.n_tasks_ = getattr(estimator, "n_tasks_", 0) + 1
+        estimator.set_params(max_epochs=7)
+
+
+@needs_callbacks
+def test_what_a_callback_sets_stays(images):
+    detector = SVDRNDDetector(max_epochs=3, random_state=0).set_callbacks(Sets())
+    frame = pd.DataFrame(images.reshape(60, -1)).add_prefix("pixel_")
+    detector.set_params(image_shape=(3, 8, 8)).fit(frame)
+    assert detector.n_tasks_ == 4
+    assert detector.max_epochs == 7
+    assert len(detector.loss_curve_) == 3
+    # What the fit before had and this one has not, is gone.
+    assert hasattr(detector, "feature_names_in_")
+    assert not hasattr(detector.fit(frame.to_numpy()), "feature_names_in_")
 
 
 @needs_callbacks
@@ -150,6 +172,26 @@ def test_early_stopping_changes_nothing_but_the_choice(images):
     early.partial_fit(images)
     assert early.validation_loss_curve_[:3] == before
     assert len(early.validation_loss_curve_) == 4
+
+
+def test_an_interrupted_fit_leaves_curves_that_go_on_side_by_side(images, monkeypatch):
+    """Ctrl-C while the rows held out are looked at leaves an epoch without their error."""
+
+    def held_out_loss(trainings, held):
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+        seen.append(original(trainings, held))
+        return seen[-1]
+
+    seen, original = [], skrnd._epochs.held_out_loss
+    detector = SVDRNDDetector(max_epochs=3, random_state=0, early_stopping=True, warm_start=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(skrnd._epochs, "held_out_loss", held_out_loss)
+        with pytest.warns(ConvergenceWarning):
+            detector.fit(images)
+    assert len(detector.loss_curve_) == 2
+    assert len(detector.fit(images).loss_curve_) == 5
+    assert np.isnan(detector.validation_loss_curve_).tolist() == [False, True, *[False] * 3]
 
 
 def test_early_stopping_takes_rows_held_out(images):

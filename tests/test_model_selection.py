@@ -168,6 +168,15 @@ def test_scores_of_datasets_and_loaders(rng):
         assert ProbeScorer()(detector, shown) == ProbeScorer()(detector, X)
 
 
+def test_scores_of_an_array_that_is_read_as_it_is_sliced(rng, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    X = rng.normal(size=(30, 1, 8, 8))
+    unread = zarr.create_array(tmp_path / "X.zarr", data=X)
+    detector = SVDRNDDetector(blur="svd", max_epochs=2, random_state=0).fit(X)
+    y = np.r_[np.ones(25), -np.ones(5)]
+    assert ProbeScorer()(detector, unread, y) == ProbeScorer()(detector, X, y)
+
+
 def test_groups_are_ignored_aloud():
     y = [1, 1, -1, 1]
     with pytest.warns(UserWarning, match="NoveltyKFold ignores the groups"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ _KINDS: dict[str, dict[str, str]] = {
 }
 _CONSTRAINTS = {
     "kind": [StrOptions(set(_KINDS))],
-    "pos_label": [Options(Integral, {1, -1})],
+    "pos_label": [Options(Real, {1, -1})],
 }
 
 

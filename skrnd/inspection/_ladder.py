@@ -85,11 +85,11 @@ class BlurLadderDisplay(Display):
             not shown. If all values are within [0, 1] or [0, 255], they are shown as they are;
             otherwise they are stretched from black to white.
         strengths : sequence of float, default=(1, 5, 10, 25, 50, 100)
-            Values of the parameter. For the blurs of this package, those that are not below
-            the shorter side of the image are left out.
+            Values of the parameter. For `k` and `sigma` of the blurs of this package, those that
+            are not below the shorter side of the image are left out.
         parameter : str, default=None
             Name of the parameter of `blur` that sets its strength. None takes `k`, or else
-            `sigma`.
+            `sigma`. Another one, such as `gain`, may need `strengths` of its own.
         ax : matplotlib Axes, default=None
             Where to draw. None makes a new figure.
 
@@ -126,7 +126,7 @@ class BlurLadderDisplay(Display):
             images.shape[1:], params.get("image_shape"), params.get("channel_axis", "auto")
         )
         shorter_side = min(layout.chw[1:])
-        if type(blur).__module__ == "skrnd.blur":
+        if type(blur).__module__ == "skrnd.blur" and strength_name in ("k", "sigma"):
             strengths = [strength for strength in strengths if strength < shorter_side]
         if not len(strengths):
             raise ValueError(

@@ -128,13 +128,16 @@ class LossCurveDisplay(Display):
             Without matplotlib.
         """
         self._draw_in(ax)
+        from matplotlib.ticker import MaxNLocator
+
         name = self.name if name is None else name
         epochs = np.arange(1, len(self.loss_curve) + 1)
         style = {"marker": "o", "markersize": 4, "label": name, **line_style(kwargs)}
         (self.line_,) = self.ax_.plot(epochs, self.loss_curve, **style)
         self.validation_line_ = None
-        if self.validation_loss_curve is not None:
-            held_out = self.validation_loss_curve
+        held_out = self.validation_loss_curve
+        # A fit that was interrupted early may have looked at none.
+        if held_out is not None and np.isfinite(held_out).any():
             (self.validation_line_,) = self.ax_.plot(
                 np.arange(1, len(held_out) + 1),
                 held_out,
@@ -145,7 +148,10 @@ class LossCurveDisplay(Display):
                 label=None if style["label"] is None else f"{style['label']}, rows held out",
             )
         self.ax_.set(xlabel="epoch", ylabel="loss")
-        self.ax_.xaxis.get_major_locator().set_params(integer=True)
+        locator = self.ax_.xaxis.get_major_locator()
+        # Of other kinds, the caller has chosen the ticks.
+        if isinstance(locator, MaxNLocator):
+            locator.set_params(integer=True)
         if style["label"] is not None:
             self.ax_.legend()
         return self

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
-from .._detector import SVDRNDDetector, check_detector
+from .._detector import SVDRNDDetector, fitted_detector
 from .._inputs import block_rows
 from .._validation import layout_of
 from ._pictures import array, checked, image_layout
@@ -69,8 +69,7 @@ def judgements(detector: SVDRNDDetector, X: Any) -> dict[str, np.ndarray]:
     >>> bool(max(judged.values())[0] == -detector.score_samples(X_smooth)[0])
     True
     """
-    check_detector(detector, "judgements")
-    return detector._judgements_of(X)
+    return fitted_detector(detector, "judgements")._judgements_of(X)
 
 
 @validate_params(
@@ -170,7 +169,7 @@ def novelty_map(
     >>> bool(row >= 20 and column < 20)
     True
     """
-    check_detector(detector, "novelty_map")
+    detector = fitted_detector(detector, "novelty_map")
     if detector._layout is None:
         raise ValueError("The detector was fitted on plain rows, which have no places.")
     images = checked(array(images))

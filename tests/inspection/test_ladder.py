@@ -116,3 +116,11 @@ def test_ladder_whatever_transformers_are_set_to_return(rng):
     with config_context(transform_output="pandas"):
         pictures = BlurLadderDisplay.from_estimator(SVDBlur(), image).pictures
     np.testing.assert_array_equal(pictures, expected)
+
+
+def test_ladder_of_a_gain_knows_no_limit(rng):
+    image = rng.uniform(size=(8, 8))
+    display = BlurLadderDisplay.from_estimator(
+        SVDSharpen(4), image, strengths=[2, 40], parameter="gain"
+    )
+    assert titles(display) == ["original", "gain = 2", "gain = 40"]

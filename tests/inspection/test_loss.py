@@ -1,5 +1,6 @@
 """Curves of a training against what the detector says of it."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from sklearn.ensemble import IsolationForest
@@ -42,3 +43,19 @@ def test_loss_curve_of_the_rows_held_out(rng):
     assert display.validation_line_.get_markevery() == [np.argmin(detector.validation_loss_curve_)]
     names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert names == ["SVDRNDDetector", "SVDRNDDetector, rows held out"]
+
+
+@pytest.mark.parametrize("setting", [{"xscale": "log"}, {"xticks": [1, 3]}])
+def test_loss_curve_leaves_ticks_that_the_caller_has_chosen(setting, detector):
+    _, ax = plt.subplots()
+    ax.set(**setting)
+    before = ax.xaxis.get_major_locator()
+    LossCurveDisplay.from_estimator(detector, ax=ax)
+    assert ax.xaxis.get_major_locator() is before
+
+
+@pytest.mark.parametrize("looked_at", [[], [np.nan, np.nan]])
+def test_loss_curve_where_no_row_held_out_was_looked_at(looked_at):
+    """As when Ctrl-C comes in the first epoch."""
+    display = LossCurveDisplay(loss_curve=[0.9, 0.8], validation_loss_curve=looked_at)
+    assert display.plot().validation_line_ is None

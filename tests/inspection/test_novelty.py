@@ -100,6 +100,22 @@ def test_judgements_of_other_detectors(params, names, rng):
     np.testing.assert_array_equal(max_of(judged), -detector.score_samples(X))
 
 
+@pytest.mark.parametrize("ask", [judgements, novelty_map])
+def test_what_other_threads_make_of_the_detector_meanwhile_changes_nothing(ask, rng, monkeypatch):
+    X = rng.normal(size=(60, 8, 8))
+    detector = SVDRNDDetector(**QUICK).fit(X)
+    expected = ask(detector, X[:2])
+    original = SVDRNDDetector._novelties
+
+    def disturbed(self, *args, **options):
+        novelties = original(self, *args, **options)
+        detector._units = 2 * detector._units
+        return novelties
+
+    monkeypatch.setattr(SVDRNDDetector, "_novelties", disturbed)
+    np.testing.assert_equal(ask(detector, X[:2]), expected)
+
+
 def test_judgements_of_plain_rows_and_of_what_is_no_detector(forest, rng):
     X = rng.normal(size=(60, 3))
     detector = SVDRNDDetector(**QUICK)

@@ -289,7 +289,7 @@ def _takes_strength(transformer: Any) -> bool:
 
 
 def _energy(images: np.ndarray) -> float:
-    return float(np.square(images).sum(dtype=np.float64))
+    return float(np.vdot(images, images))
 
 
 def _read_only(images: np.ndarray) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 import os
 import platform
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -332,6 +334,24 @@ def test_the_generator_of_an_accelerator_is_seeded_too_and_left_alone(monkeypatc
     with global_generator_seeded(3, there):
         assert states == {0: 7, 1: 3}
     assert states == {0: 7, 1: 8}
+
+
+def test_ctrl_c_stops_what_runs_side_by_side(two_threads):
+    stop, begun, stopped = threading.Event(), threading.Event(), []
+
+    def work():
+        begun.set()
+        stopped.append(stop.wait(30))
+
+    def press():
+        begun.wait()
+        time.sleep(0.1)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    threading.Thread(target=press).start()
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side([work, work], CPU, stop=stop)
+    assert stopped == [True, True]
 
 
 def test_seeded_blocks_of_two_threads_do_not_mix():

@@ -259,3 +259,12 @@ def read_only(images):
 def test_a_transformer_may_return_any_array(function, rng):
     X = rng.normal(size=(4, 3, 6, 6)).astype(np.float32)
     np.testing.assert_array_equal(Returns(function).fit_transform(X), function(X.copy()))
+
+
+@pytest.mark.parametrize("bad", [np.full((4, 8, 8), np.nan), np.ones((4, 9, 9, 9))])
+def test_a_fit_that_is_refused_leaves_what_was_fitted(bad, rng):
+    blur = GaussianBlur().fit(pd.DataFrame(rng.normal(size=(4, 3)), columns=list("abc")))
+    before = vars(blur).copy()
+    with pytest.raises(ValueError, match=r"NaN|[Aa]mbiguous"):
+        blur.fit(bad)
+    assert vars(blur) == before

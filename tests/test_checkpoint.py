@@ -277,12 +277,49 @@ def test_a_full_disk_is_warned_of_and_leaves_the_checkpoint_before(images, tmp_p
     np.testing.assert_array_equal(detector.score_samples(images), expected)
 
 
+def test_going_on_is_taken_up_by_the_same_detector_alone(images, tmp_path, monkeypatch):
+    """Of a warm fit, what it began with counts, and not its parameters alone."""
+
+    def fitted(max_epochs, checkpoint=None):
+        detector = SVDRNDDetector(max_epochs=max_epochs, random_state=0).fit(images)
+        return detector.set_params(max_epochs=2, warm_start=True, checkpoint=checkpoint)
+
+    def interrupted(trainings):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "checkpoint"
+    detector, other = fitted(2, path), fitted(1, path)
+    expected = fitted(2).fit(images)
+    with monkeypatch.context() as patch:
+        patch.setattr(skrnd._epochs, "run_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            detector.fit(images)
+    for refused in (other.fit, detector.partial_fit):
+        with pytest.raises(ValueError, match=r"is of another fit, which differed in goes_on\."):
+            refused(images)
+    detector.fit(images)
+    np.testing.assert_array_equal(detector.score_samples(images), expected.score_samples(images))
+    assert detector.loss_curve_ == expected.loss_curve_
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_a_killed_process_is_taken_over_by_another(images, tmp_path):
     script = """
+        import sys, time
+        from pathlib import Path
         import numpy as np
+        import skrnd._epochs
         from skrnd import SVDRNDDetector
+        run_epoch, seen = skrnd._epochs.run_epoch, []
+        def waits(trainings):
+            seen.append(trainings)
+            if len(seen) == 4:
+                Path("reached").touch()
+                time.sleep(600)
+            return run_epoch(trainings)
+        if "wait" in sys.argv:
+            skrnd._epochs.run_epoch = waits
         X = np.load("X.npy")
         detector = SVDRNDDetector(max_epochs=20, random_state=0, checkpoint="checkpoint").fit(X)
         np.savez("done", scores=detector.score_samples(X), loss=detector.loss_curve_)
@@ -290,18 +327,17 @@ def test_a_killed_process_is_taken_over_by_another(images, tmp_path):
     np.save(tmp_path / "X.npy", images)
     (tmp_path / "fit.py").write_text(textwrap.dedent(script))
 
-    def start():
+    def start(*options):
         # Where other tests have the other core, two threads mostly wait for each other.
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, "fit.py"], cwd=tmp_path, env=env)
+        return subprocess.Popen([sys.executable, "fit.py", *options], cwd=tmp_path, env=env)
 
-    process = start()
-    while process.poll() is None and not (tmp_path / "checkpoint").exists():
+    process = start("wait")
+    while process.poll() is None and not (tmp_path / "reached").exists():
         time.sleep(0.01)
-    # A few epochs later, perhaps in the middle of one.
-    time.sleep(0.1)
     process.kill()
     assert process.wait(120) == -signal.SIGKILL
+    (tmp_path / "reached").unlink()
     assert (tmp_path / "checkpoint").exists()
     assert start().wait(120) == 0
     expected = SVDRNDDetector(max_epochs=20, random_state=0).fit(images)

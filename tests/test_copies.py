@@ -195,6 +195,28 @@ def double(images):
 
 
 @pytest.mark.parametrize(
+    ("blur", "aims"),
+    [
+        ("svd", [(0.75, 0.5)]),
+        ("dct", [(0.85, 0.75)]),
+        ("gaussian", [(0.85, 0.85)]),
+        ("two-sided", [(0.75, 0.5), (0.63, None)]),
+    ],
+)
+def test_strengths_aim_at_what_is_documented(blur, aims, images, monkeypatch):
+    """Shares of pairs told apart, and of the log effective rank."""
+
+    def choose_strength(*args, aim_told_apart, aim_rank):
+        seen.append((aim_told_apart, aim_rank))
+        return original(*args, aim_told_apart=aim_told_apart, aim_rank=aim_rank)
+
+    seen, original = [], _copies.choose_strength
+    monkeypatch.setattr(_copies, "choose_strength", choose_strength)
+    make_blurs("auto", blur, None, images, images)
+    assert seen == aims
+
+
+@pytest.mark.parametrize(
     ("k", "blur", "geometry", "error", "match"),
     [
         ([], "svd", None, ValueError, "k is empty"),

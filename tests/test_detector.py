@@ -111,6 +111,48 @@ def test_the_interface_holds_in_every_setting(fitted):
     assert detector.precision_ in ("float32", "bfloat16")
 
 
+def test_without_a_seed_every_fit_is_another(images):
+    first, second = (
+        SVDRNDDetector(blur=None, max_epochs=1).fit(images).score_samples(images) for _ in range(2)
+    )
+    assert not np.array_equal(first, second)
+
+
+def test_a_training_is_told_what_the_parameters_say(images, monkeypatch):
+    """On a processor that gains from bfloat16, whichever this one is."""
+
+    def training(*args, **options):
+        told.append(options)
+        return original(*args, **options)
+
+    told, original = [], skrnd._detector.Training
+    monkeypatch.setattr(skrnd._detector, "Training", training)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    params = {"blur": None, "max_epochs": 1, "random_state": 0}
+    detector = SVDRNDDetector(batch_size=7, learning_rate=0.01, **params).fit(images)
+    assert detector.precision_ == "bfloat16"
+    detector.partial_fit(2 * images)
+    assert [one["batch_size"] for one in told] == [7, 7]
+    assert [one["learning_rate"] for one in told] == pytest.approx([0.01, 0.001])
+    assert {one["precision"] for one in told} == {torch.bfloat16}
+    assert detector.set_params(precision="float32").fit(images).precision_ == "float32"
+    assert told[-1]["precision"] == torch.float32
+    # The products of plain rows are too small to gain.
+    assert SVDRNDDetector(**params).fit(images[:, 0, 0]).precision_ == "float32"
+    assert told[-1]["precision"] == torch.float32
+
+
+@pytest.mark.parametrize(("n_rows", "n_epochs"), [(400, 100), (2000, 24)])
+def test_plain_rows_are_learned_in_1500_steps_or_100_epochs(n_rows, n_epochs, rng):
+    detector = SVDRNDDetector(
+        network=lambda shape: torch.nn.Linear(2, 2),
+        n_estimators=1,
+        contamination=0.1,
+        random_state=0,
+    )
+    assert len(detector.fit(rng.normal(size=(n_rows, 2))).loss_curve_) == n_epochs
+
+
 def test_rows_score_the_same_in_any_company_and_order(fitted):
     """A contrast, in which larger numbers cancel, to a millionth of the largest."""
     detector, X = fitted
@@ -265,23 +307,32 @@ def test_what_goes_on_finds_the_new_normal(rng):
 
 @pytest.mark.parametrize("method", ["warm fit", "partial_fit", "loaded"])
 def test_what_goes_on_sets_no_threshold_by_rows_it_was_trained_on(method, rng, tmp_path):
-    """Whatever the seed, and among other rows."""
+    """Among other rows, and though each fit draws rows to hold out of its own."""
     X, fresh = rng.normal(size=(600, 10)), rng.normal(size=(2000, 10))
-    detector = SVDRNDDetector(max_epochs=60, n_estimators=1).fit(X)
+    detector = SVDRNDDetector(max_epochs=60, n_estimators=1, random_state=0).fit(X)
     if method == "loaded":
         save(detector, tmp_path / "detector")
         detector = load(tmp_path / "detector")
     if method == "warm fit":
-        detector.set_params(warm_start=True).fit(np.concatenate([rng.normal(size=(100, 10)), X]))
+        detector.set_params(warm_start=True, random_state=1)
+        detector.fit(np.concatenate([rng.normal(size=(100, 10)), X]))
     else:
-        for _ in range(5):
-            detector.partial_fit(X)
+        for seed in range(1, 6):
+            detector.set_params(random_state=seed).partial_fit(X)
     # The rate that 60 rows set varies by .03, and was .3 by rows that were trained on.
     assert np.mean(detector.predict(fresh) == -1) < 0.17
     detector.set_params(contamination=0.1).partial_fit(X)
     detector.set_params(contamination="auto")
     with pytest.warns(CalibrationWarning, match="All rows of X have been trained on before"):
         detector.partial_fit(X)
+
+
+def test_rows_of_all_earlier_fits_are_known_again(rng):
+    first, second = rng.normal(size=(2, 300, 4))
+    detector = SVDRNDDetector(n_estimators=1, max_epochs=1, random_state=0).fit(first)
+    detector.partial_fit(second)
+    with pytest.warns(CalibrationWarning, match="270 of 300 rows were trained on"):
+        detector.calibrate(first)
 
 
 def test_without_a_fit_before_both_begin_one(images):
@@ -324,6 +375,9 @@ def test_learning_from_values_of_another_range_is_warned_of(images):
     with pytest.warns(UserWarning, match=r"spread 0\.004 times as far as those of the") as caught:
         detector.partial_fit(images / 250)
     assert caught[0].filename == __file__
+    detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(images)
+    with pytest.warns(UserWarning, match=r"spread 2\.5e\+02 times as far"):
+        detector.partial_fit(250 * images)
 
 
 def test_images_of_a_smaller_range_are_warned_of(images):
@@ -783,10 +837,16 @@ def test_what_has_no_effect_on_plain_rows_is_warned_of(params, images):
 
 
 @pytest.mark.parametrize(
-    "params", [{"k": []}, {"blur": ["nope"]}, {"blur": [None]}, {"geometry": [3]}]
+    ("params", "match"),
+    [
+        ({"k": []}, "k is empty"),
+        ({"blur": ["nope"]}, "Unknown blur 'nope'"),
+        ({"blur": [None]}, "lists None"),
+        ({"geometry": [3]}, "geometry must hold transformers"),
+    ],
 )
-def test_what_makes_no_copies_of_images_is_refused_for_plain_rows_too(params, rng):
-    with pytest.raises((ValueError, TypeError), match=rf"{next(iter(params))}|blur"):
+def test_what_makes_no_copies_of_images_is_refused_for_plain_rows_too(params, match, rng):
+    with pytest.raises((ValueError, TypeError), match=match):
         SVDRNDDetector(**QUICK, **params).fit(rng.normal(size=(50, 3)))
 
 
@@ -860,6 +920,36 @@ def test_arrays_are_read_slice_by_slice(kind, images, tmp_path):
         detector = SVDRNDDetector(**QUICK).fit(X)
         np.testing.assert_array_equal(detector.score_samples(X), expected.score_samples(images))
         assert detector.offset_ == expected.offset_
+
+
+class Unread:
+    """An array that may be read in slices alone, and remembers their lengths."""
+
+    def __init__(self, X):
+        self.X = X
+        self.shape, self.dtype, self.ndim, self.chunks = X.shape, X.dtype, X.ndim, None
+        self.lengths = []
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, rows):
+        self.lengths.append(len(self.X[rows]))
+        return self.X[rows]
+
+    def __array__(self, dtype=None, copy=None):
+        raise AssertionError("read as a whole")
+
+
+@pytest.mark.filterwarnings("ignore:The values of X:UserWarning")
+def test_no_array_is_read_as_a_whole(images, monkeypatch):
+    monkeypatch.setattr(skrnd._inputs, "_BLOCK_VALUES", 10 * images[0].size)
+    X = Unread(images)
+    detector = SVDRNDDetector(**QUICK).fit(X)
+    for method in ("partial_fit", "score_samples", "predict", "p_values", "calibrate"):
+        getattr(detector, method)(X)
+    # Up to four times the rows that are wanted, where some between them are not.
+    assert max(X.lengths) <= 40
 
 
 def test_bad_values_that_are_found_late_change_nothing(images):
@@ -1465,6 +1555,20 @@ def test_strengths_are_chosen_by_images_of_the_whole_file(rng, monkeypatch):
     # Standardised, from -1.73 to 1.73.
     assert values.min() < -1
     assert values.max() > 1
+
+
+def test_strengths_are_chosen_by_images_held_out(images, monkeypatch):
+    seen = {}
+
+    def make_blurs(k, blur, geometry, images, sample, memory):
+        seen.update(trained=images[:, 0, 0, 0], sample=sample[:, 0, 0, 0])
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr(skrnd._detector, "make_blurs", make_blurs)
+    with pytest.raises(RuntimeError, match="seen"):
+        SVDRNDDetector(random_state=0).fit(images)
+    assert len(seen["sample"]) == 6
+    assert not np.isin(seen["sample"], seen["trained"]).any()
 
 
 def test_image_shape_may_be_an_array(images):

@@ -5,6 +5,7 @@ import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 
@@ -471,6 +472,34 @@ def test_threads_take_passes_of_their_own(n_rows, passes, two_threads):
     said = answer(network, rows, CPU, weights)
     assert sorted(network.seen) == passes
     torch.testing.assert_close(said, rows.flatten(1).mean(1, keepdim=True))
+
+
+def test_answers_have_all_digits_of_float32(monkeypatch):
+    inside = []
+
+    @contextmanager
+    def whole_float32(device):
+        inside.append(device)
+        yield
+        inside.clear()
+
+    def network(x):
+        assert inside == [x.device]
+        return x
+
+    monkeypatch.setattr(skrnd._distillation, "whole_float32", whole_float32)
+    assert torch.equal(answer(network, torch.ones(3, 5), CPU, nn.Linear(1, 1)), torch.ones(3, 5))
+
+
+def test_a_step_has_batch_size_rows_of_all_processes_together(pieces):
+    predictor, targets, copies = pieces
+    ranks = Ranks()
+    ranks.size = 2
+    ranks.gather = lambda value: [value, value]
+    ranks.synchronised = lambda module: module
+    n_rows = sum(map(len, copies))
+    training = prepare(predictor, targets, copies, batch_size=10, ranks=ranks)
+    assert training.n_steps == math.ceil(n_rows / 5)
 
 
 def test_one_thread_at_a_time_goes_through_a_network_that_remembers(two_threads):

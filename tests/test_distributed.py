@@ -111,6 +111,28 @@ def test_all_processes_end_with_the_same_detector(in_two_processes, tmp_path, rn
 
 
 @pytest.mark.slow
+def test_gradients_are_averaged(in_two_processes, tmp_path, rng):
+    """Not the weights of the first process alone handed to the other in the end."""
+    np.save(tmp_path / "X.npy", rng.normal(size=(80, 1, 8, 8)))
+    noted = FIT.replace(
+        "    detector.fit(X)",
+        """
+    from skrnd._distributed import Ranks
+    align = Ranks.align
+    def noted(self, module):
+        weights = [weight.detach().flatten() for weight in module.parameters()]
+        np.save(f"weights{self.own}.npy", torch.cat(weights))
+        align(self, module)
+    Ranks.align = noted
+    detector.fit(X)""",
+    )
+    done = in_two_processes(noted)
+    assert done.returncode == 0, done.stderr
+    first, second = (np.load(tmp_path / f"weights{rank}.npy") for rank in (0, 1))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.slow
 def test_plain_rows_in_two_processes(in_two_processes, tmp_path, rng):
     X = rng.normal(size=(200, 5))
     np.save(tmp_path / "X.npy", X)

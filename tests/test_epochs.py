@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -158,6 +159,25 @@ def test_early_stopping_keeps_the_best_epoch(kind, rng):
     # At any time, the detector is that of the best epoch so far.
     for told in recorder.detectors[best:]:
         np.testing.assert_array_equal(told.score_samples(X), detector.score_samples(X))
+
+
+def test_early_stopping_keeps_the_best_epoch_of_both_predictors(images, monkeypatch):
+    """By the mean of their errors on the rows held out."""
+
+    def conclude(self, curves, *, held, **options):
+        seen.append(held.clone())
+        return original(self, curves, held=held, **options)
+
+    seen, original = [], SVDRNDDetector._conclude
+    monkeypatch.setattr(SVDRNDDetector, "_conclude", conclude)
+    params = {"max_epochs": 30, "early_stopping": True, "n_iter_no_change": 2, "random_state": 0}
+    detector = SVDRNDDetector(learning_rate=0.1, **params).fit(images)
+    curve = detector.validation_loss_curve_
+    assert np.argmin(curve) < len(curve) - 1
+    with torch.no_grad():
+        errors = [pair(seen[-1])[:, 0].mean().item() for pair in detector._pairs]
+    assert len(errors) == 2
+    assert np.mean(errors) == pytest.approx(min(curve), rel=1e-5)
 
 
 def test_early_stopping_changes_nothing_but_the_choice(images):

@@ -41,6 +41,13 @@ def test_a_graph_gives_the_same_verdicts(shape, params, tmp_path, rng):
         clear = np.abs(expected[:n] / detector.offset_ - 1) > 1e-4
         np.testing.assert_array_equal(label[clear], detector.predict(X[:n])[clear])
         assert (score.dtype, label.dtype) == (np.float64, np.int64)
+    # A row that the detector refuses has no score, and is no normal one.
+    far = X[:2].copy()
+    far[0].flat[0], far[1] = np.nan, 1e30
+    score, label = session.run(None, {"X": far})
+    assert np.isnan(score[0])
+    np.testing.assert_allclose(score[1:], detector.score_samples(far[1:]), rtol=1e-5)
+    assert label.tolist() == [-1, -1]
     # The detector itself is as it was.
     np.testing.assert_array_equal(detector.score_samples(X), expected)
 

@@ -149,6 +149,13 @@ def test_maps_window_by_window(detector, window, rng):
     np.testing.assert_allclose(maps, total / weight, rtol=1e-5)
 
 
+def test_maps_step_by_half_a_window(rng):
+    X = rng.normal(size=(60, 16, 16))
+    detector = SVDRNDDetector(**QUICK).fit(X)
+    expected = novelty_map(detector, X[:2], window=6, step=3)
+    np.testing.assert_array_equal(novelty_map(detector, X[:2]), expected)
+
+
 def test_maps_of_every_layout(rng):
     X = rng.integers(0, 256, size=(60, 8, 12, 3)).astype(np.uint8)
     detector = SVDRNDDetector(**QUICK).fit(X)

@@ -338,6 +338,8 @@ def test_the_generator_of_an_accelerator_is_seeded_too_and_left_alone(monkeypatc
 
 def test_ctrl_c_stops_what_runs_side_by_side(two_threads):
     stop, begun, stopped = threading.Event(), threading.Event(), []
+    # Python's own handler, which a process that runs in the background does not have.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def work():
         begun.set()
@@ -349,8 +351,11 @@ def test_ctrl_c_stops_what_runs_side_by_side(two_threads):
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     threading.Thread(target=press).start()
-    with pytest.raises(KeyboardInterrupt):
-        side_by_side([work, work], CPU, stop=stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            side_by_side([work, work], CPU, stop=stop)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert stopped == [True, True]
 
 

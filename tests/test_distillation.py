@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
 
@@ -412,18 +412,18 @@ def test_bfloat16_trains_nearly_the_same(pieces):
         losses.append(curve[-1])
         assert {p.dtype for p in pair.parameters()} == {torch.float32}
     assert losses[0] != losses[1]
-    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
 def test_training_inside_autocast_sees_its_own_progress(pieces):
     """Autocast keeps cast weights until its outermost block ends."""
     curves = []
-    for dtype in (None, torch.bfloat16):
+    for around in (nullcontext(), torch.autocast("cpu", dtype=torch.bfloat16)):
         predictor, targets = build_networks(
             "auto", (1, 8, 8), n_targets=1, n_members=1, generator=generator()
         )
         rows = torch.randn(100, 1, 8, 8, generator=generator(1))
-        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+        with around:
             _, curve = train(predictor, targets, [rows], precision=torch.bfloat16)
         curves.append(curve)
     assert curves[0] == curves[1]

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from functools import partial
 from numbers import Integral
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import joblib
@@ -56,7 +56,8 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, ranks: Ranks) -> None:
-        self.path = None if path is None else Path(path)
+        # Wherever the process may go meanwhile, and where a link leads to.
+        self.path = None if path is None else Path(os.path.realpath(path))
         self._is_first = ranks.own == 0
         self._identity: dict[str, str] = {}
         self._beginning: tuple[Any, ...] = ()
@@ -87,10 +88,13 @@ class Checkpoint:
         left = self.state["identity"]
         differing = sorted(name for name in left | identity if left.get(name) != identity.get(name))
         if differing:
-            raise ValueError(
-                f"checkpoint={str(self.path)!r} is of another fit, which differed in "
-                f"{', '.join(differing)}. Remove it, or choose another path."
-            )
+            raise self._refusal(", ".join(differing))
+
+    def _refusal(self, difference: str) -> ValueError:
+        return ValueError(
+            f"checkpoint={str(self.path)!r} is of another fit, which differed in {difference}. "
+            "Remove it, or choose another path."
+        )
 
     def begin(self, random_state: np.random.RandomState) -> None:
         """Let a generator begin as the interrupted fit's did, and remember how it begins."""
@@ -105,8 +109,12 @@ class Checkpoint:
         """Bring trainings to where those of the interrupted fit were; returns the curves so far."""
         if self.state is None:
             return Curves()
-        for training, state in zip(trainings, self.state["trainings"], strict=True):
-            training.load_state_dict(state)
+        try:
+            for training, state in zip(trainings, self.state["trainings"], strict=True):
+                training.load_state_dict(state)
+        # What a function builds may depend on more than can be told.
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise self._refusal("its networks") from error
         return Curves(**self.state["curves"])
 
     def write(self, trainings: Sequence[Training], curves: Curves) -> None:
@@ -188,37 +196,54 @@ def identity_of(params: dict[str, Any], **data: Any) -> dict[str, str]:
     return {name: _in_words(value) for name, value in {**named, **data}.items()}
 
 
-def _in_words(value: Any) -> str:
-    """A value in words, without addresses in memory."""
+def _in_words(value: Any, around: frozenset[int] = frozenset()) -> str:
+    """A value in words, without addresses in memory.
+
+    `around` are the values that it is told as a part of, by their ids: it may hold one of them.
+    """
+    if id(value) in around:
+        return "itself"
+    part = partial(_in_words, around=around | {id(value)})
     if isinstance(value, partial):
-        return f"partial({_in_words([value.func, value.args, value.keywords])})"
+        return f"partial({part([value.func, value.args, value.keywords])})"
     if hasattr(value, "get_params") and not isinstance(value, type):
-        return f"{_in_words(type(value))}({_in_words(value.get_params(deep=False))})"
+        return f"{part(type(value))}({part(value.get_params(deep=False))})"
     if isinstance(value, dict):
-        pairs = (f"{key}={_in_words(one)}" for key, one in value.items())
+        pairs = (f"{key}={part(one)}" for key, one in value.items())
         return f"{{{', '.join(pairs)}}}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_in_words, value))}]"
+        return f"[{', '.join(map(part, value))}]"
     if isinstance(value, set | frozenset):
-        return f"{{{', '.join(sorted(map(_in_words, value)))}}}"
+        return f"{{{', '.join(sorted(map(part, value)))}}}"
     if isinstance(value, np.ndarray | torch.Tensor):
         # Words would leave out what is in the middle.
         kind = f"{type(value).__name__} {tuple(value.shape)} {value.dtype}"
         return f"{kind} {joblib.hash(as_numpy(value))}"
     if isinstance(value, MethodType):
-        return _in_words([value.__self__, value.__func__])
+        return part([value.__self__, value.__func__])
     if isinstance(value, FunctionType):
-        # Not the functions it encloses, of which it may be one itself.
-        enclosed = inspect.getclosurevars(value).nonlocals.values()
-        values = [one for one in enclosed if not isinstance(one, FunctionType)]
-        inner = [value.__code__, value.__defaults__, value.__kwdefaults__, values]
-        return f"{value.__module__}.{value.__qualname__} {_in_words(inner)}"
+        # With what it takes from around it: a constant of the script may have been changed.
+        names = sorted(_names_in(value.__code__) & value.__globals__.keys())
+        taken = {name: value.__globals__[name] for name in names}
+        enclosed = inspect.getclosurevars(value).nonlocals
+        inner = [value.__code__, value.__defaults__, value.__kwdefaults__, enclosed, taken]
+        return f"{value.__module__}.{value.__qualname__} {part(inner)}"
     if isinstance(value, CodeType):
         # Not the lines it stands in.
-        return _in_words([value.co_code.hex(), value.co_names, value.co_consts])
+        return part([value.co_code.hex(), value.co_names, value.co_consts])
+    if isinstance(value, ModuleType):
+        return value.__name__
     name = getattr(value, "__qualname__", None)
     if name is not None:
         return f"{value.__module__}.{name}"
     words = repr(value)
-    # What has no words of its own is told by its class.
-    return _in_words(type(value)) if f"{id(value):x}" in words.lower() else words
+    if f"{id(value):x}" in words.lower():
+        # Without words of its own.
+        return f"{part(type(value))} {part(getattr(value, '__dict__', {}))}"
+    return words
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """Names that a function, or one within it, uses."""
+    inner = (_names_in(one) for one in code.co_consts if isinstance(one, CodeType))
+    return set(code.co_names).union(*inner)

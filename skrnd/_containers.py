@@ -72,7 +72,9 @@ class _DatasetRows:
         return self[:] if dtype is None else self[:].astype(dtype)
 
     def _read(self, row: int) -> np.ndarray:
-        return np.asarray(as_numpy(_first(self._dataset[row])))
+        values = as_numpy(_first(self._dataset[row]))
+        _check_row(values)
+        return np.asarray(values)
 
     def _row(self, row: int) -> np.ndarray:
         values = self._read(row)
@@ -128,22 +130,16 @@ def array_of(X: Any) -> np.ndarray:
         If its rows differ in shape, are masked, or are PIL images whose values are no
         brightness.
     """
-    if isinstance(X, Mapping):
+    # Groups of Zarr are none to Python.
+    if isinstance(X, Mapping) or hasattr(X, "keys"):
         raise TypeError(
             f"X is a {type(X).__name__}, not an array; pass what it holds under one of its keys, "
-            f"{', '.join(map(repr, X))}."
+            f"{', '.join(map(repr, X.keys()))}."
         )
     if isinstance(X, list | tuple):
         X = [as_numpy(row) for row in X]
     for row in X if isinstance(X, list) else [X]:
-        refuse_masked(row, "A row of X")
-        mode = getattr(row, "mode", None)
-        if isinstance(mode, str) and mode in _PIL_MODES_OF_NO_BRIGHTNESS:
-            raise ValueError(
-                f"X holds PIL images of mode {mode}, whose values are those of a palette, or bits; "
-                "pass image.convert('RGB') or image.convert('L'), or what "
-                "skrnd.datasets.load_images makes of them."
-            )
+        _check_row(row)
     try:
         return np.asarray(X)
     except ValueError as error:
@@ -154,6 +150,18 @@ def array_of(X: Any) -> np.ndarray:
             f"The rows of X differ in shape: {', '.join(map(str, shapes[:3]))}{more}. Images must "
             "have one size; skrnd.datasets.load_images brings pictures to it."
         ) from error
+
+
+def _check_row(row: Any) -> None:
+    """Refuse a row whose mask hides values, or a picture whose values are no brightness."""
+    refuse_masked(row, "A row of X")
+    mode = getattr(row, "mode", None)
+    if isinstance(mode, str) and mode in _PIL_MODES_OF_NO_BRIGHTNESS:
+        raise ValueError(
+            f"X holds PIL images of mode {mode}, whose values are those of a palette, or bits; "
+            "pass image.convert('RGB') or image.convert('L'), or what "
+            "skrnd.datasets.load_images makes of them."
+        )
 
 
 def as_numpy(X: Any) -> Any:
@@ -195,17 +203,25 @@ def take_rows(X: Any, rows: np.ndarray) -> np.ndarray:
     if not is_unread(X):
         return X[first : last + 1] if span == len(rows) else X[rows]
     if span <= 4 * len(rows):
-        taken = np.asarray(X[first : last + 1])[rows - first]
+        taken = _slice(X, first, last)[rows - first]
     else:
         # What lies in one chunk is read at once: for a single row, it is decoded whole.
         ends = 1 + np.flatnonzero(np.diff(rows // _rows_of_a_chunk(X)))
         groups = np.split(rows, ends)
-        taken = np.concatenate([np.asarray(X[g[0] : g[-1] + 1])[g - g[0]] for g in groups])
+        taken = np.concatenate([_slice(X, g[0], g[-1])[g - g[0]] for g in groups])
     try:
         return check_values(taken)
     except ValueError as error:
         note_rows_not_finite(error, taken, rows)
         raise
+
+
+def _slice(X: Any, first: int, last: int) -> np.ndarray:
+    values = X[first : last + 1]
+    # numpy would drop the masks of dask.
+    values = values.compute() if hasattr(values, "compute") else values
+    refuse_masked(values, "X")
+    return np.asarray(values)
 
 
 def _rows_of_a_chunk(X: Any) -> int:

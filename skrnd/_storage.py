@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import math
@@ -80,6 +81,10 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     OSError
         If that cannot be done. What was in its place is there still.
     """
+    # A link stays one, and what is no file is not to become one.
+    path = Path(os.path.realpath(path))
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
     # Of a name of its own, for others may be writing the same file.
     part = path.with_name(_part_name(_stem(path), uuid.uuid4().hex))
     try:

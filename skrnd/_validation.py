@@ -110,7 +110,8 @@ def validate_rows(
     """
     X = rows_of(X)
     if not hasattr(X, "shape"):
-        if isinstance(getattr(X, "mode", None), str):
+        # A file of HDF5 has a mode too.
+        if isinstance(getattr(X, "mode", None), str) and not hasattr(X, "keys"):
             raise ValueError(f"X is a single picture, {X!r}; pass a list of pictures, [X].")
         X = array_of(X)
     refuse_masked(X, "X")
@@ -120,6 +121,10 @@ def validate_rows(
     values = np.asarray(X[:0]) if hasattr(X, "columns") else X
     if isinstance(values, np.ndarray) and values.dtype.kind in "mM":
         raise TypeError(f"X holds dates or times ({values.dtype}), not numbers.")
+    # Of columns of several kinds, polars makes numbers.
+    for dtype in getattr(X, "dtypes", ()):
+        if hasattr(dtype, "is_temporal") and dtype.is_temporal():
+            raise TypeError(f"X holds dates or times ({dtype}), not numbers alone.")
     if not reset:
         _compare_shape(estimator, tuple(X.shape))
     if isinstance(X, torch.Tensor):
@@ -247,6 +252,7 @@ def inlier_rows(y: Any, n_samples: int) -> np.ndarray:
     """
     if y is None:
         return np.ones(n_samples, dtype=bool)
+    refuse_masked(y, "y")
     y = np.asarray(as_numpy(y))
     if y.ndim == 0 or len(y) != n_samples:
         raise ValueError(

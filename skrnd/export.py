@@ -20,6 +20,9 @@ from ._storage import write_whole
 
 __all__ = ["to_onnx"]
 
+# What a message of protobuf holds.
+_MOST_BYTES = 2**31 - 1
+
 
 class _Verdict(nn.Module):
     """Everything between an image and its verdict as one module."""
@@ -70,6 +73,8 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
         steps do is not in the graph.
     NotFittedError
         If the detector is not fitted.
+    ValueError
+        If the networks take more than the 2 GB that one file can hold.
     ImportError
         Without onnx and onnxscript; ``pip install "skrnd[onnx]"`` brings them.
     OSError
@@ -99,6 +104,12 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f'to_onnx needs {" and ".join(missing)}: pip install "skrnd[onnx]"')
+    n_bytes = sum(value.nbytes for pair in detector._pairs for value in pair.state_dict().values())
+    if n_bytes > _MOST_BYTES:
+        raise ValueError(
+            f"A graph in one file holds at most {_MOST_BYTES / 1e9:.1f} GB; the networks of this "
+            f"detector have {n_bytes / 1e9:.1f} GB."
+        )
     with own_torch_state(), _quiet("torch.onnx"), warnings.catch_warnings():
         # What torch's exporter says of itself.
         for category in (DeprecationWarning, FutureWarning):

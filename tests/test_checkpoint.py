@@ -171,6 +171,41 @@ def test_functions_are_told_apart_by_what_they_do():
     assert identity_of({"network": scaled(2)})["network"] == words[0]
 
 
+FACTOR = 2
+
+
+def by_a_constant(x):
+    return [FACTOR * one for one in np.asarray(x)]
+
+
+class Holds:
+    """Has no words of its own."""
+
+    def __init__(self, value):
+        self.value, self.own = value, self
+
+    def __call__(self, x):
+        return self.value * x
+
+
+def test_functions_are_told_apart_by_what_they_take_from_around_them(monkeypatch):
+    """A constant of the script, a function within, what an object holds."""
+
+    def words():
+        chained = [lambda x, inner=inner: inner(x) for inner in (np.sin, np.cos)]
+        enclosing = [(lambda inner: lambda x: inner(x))(one) for one in (np.ptp, by_a_constant)]
+        values = [by_a_constant, Holds(2), Holds(3), Holds(2).__call__, *chained, *enclosing]
+        return [identity_of({"network": one})["network"] for one in values]
+
+    before = words()
+    assert len(set(before)) == len(before)
+    assert not any("0x" in one for one in before)
+    assert words() == before
+    monkeypatch.setitem(globals(), "FACTOR", 3)
+    changed = [one != other for one, other in zip(before, words(), strict=True)]
+    assert changed == [True, *[False] * (len(before) - 2), True]
+
+
 class Scaler:
     """Has a method that depends on what it holds."""
 
@@ -194,6 +229,36 @@ def test_arrays_and_methods_are_told_apart_by_what_they_hold():
     words = [identity_of({"network": partial(max, one)})["network"] for one in values]
     assert len(set(words)) == len(words)
     assert words == [identity_of({"network": partial(max, one)})["network"] for one in values]
+
+
+def test_networks_that_the_checkpoint_does_not_fit_are_refused(images, left):
+    state = torch.load(io.BytesIO(left.read_bytes()[32:]))
+    state["trainings"][0]["predictor"].popitem()
+    content = io.BytesIO()
+    torch.save(state, content)
+    left.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue())
+    with pytest.raises(ValueError, match="is of another fit, which differed in its networks"):
+        SVDRNDDetector(checkpoint=left, **PARAMS).fit(images)
+
+
+def test_a_checkpoint_stays_where_it_is_wherever_the_process_goes(images, tmp_path, monkeypatch):
+    here, there, target = (tmp_path / name for name in ("here", "there", "target"))
+    for folder in (here, there, target):
+        folder.mkdir()
+    (there / "kept").write_text("precious")
+    (here / "kept").symlink_to(target / "kept")
+    monkeypatch.chdir(here)
+
+    def run_epoch(trainings):
+        os.chdir(there)
+        assert [path.name for path in target.iterdir()] == ["kept"]
+        return original(trainings)
+
+    original = skrnd._epochs.run_epoch
+    monkeypatch.setattr(skrnd._epochs, "run_epoch", run_epoch)
+    SVDRNDDetector(checkpoint="kept", **PARAMS).fit(images)
+    assert (there / "kept").read_text() == "precious"
+    assert list(target.iterdir()) == []
 
 
 @pytest.mark.parametrize("bit", [0, 100, 10_000, "truncated", "empty"])

@@ -12,6 +12,7 @@ import zarr
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
+    Dataset,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
@@ -276,3 +277,43 @@ def test_a_note_says_which_rows_are_not_finite():
         "X[np.isfinite(X).reshape(len(X), -1).all(axis=1)].",
         "Row 32 is the first that holds NaN or infinity.",
     ]
+
+
+class Pictures(Dataset):
+    """Pictures, or arrays, with labels."""
+
+    def __init__(self, pictures):
+        self.pictures = pictures
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, row):
+        return self.pictures[row], 0
+
+
+def test_rows_of_a_dataset_are_refused_as_those_of_a_list(estimator):
+    image = pytest.importorskip("PIL.Image").new("RGB", (8, 8))
+    with pytest.raises(ValueError, match="PIL images of mode P"):
+        validate_rows(estimator, Pictures([image.convert("P")] * 3), reset=True)
+    masked = np.ma.masked_array(np.ones((8, 8)), mask=np.eye(8))
+    with pytest.raises(ValueError, match="A row of X is a masked array"):
+        validate_rows(estimator, Pictures([masked] * 3), reset=True)
+
+
+@pytest.mark.parametrize("rows", [np.arange(20), np.array([0, 19])])
+def test_masks_of_dask_are_refused(rows):
+    X = np.ma.masked_array(np.ones((20, 8, 8)), mask=np.zeros((20, 8, 8)))
+    X[0, 0, 0] = np.ma.masked
+    with pytest.raises(ValueError, match="X is a masked array"):
+        take_rows(dask.array.from_array(X, chunks=(2, 8, 8)), rows)
+
+
+def test_files_and_groups_are_not_taken_for_pictures(estimator, tmp_path):
+    with h5py.File(tmp_path / "file.h5", "w") as file:
+        file["images"] = np.ones((4, 8, 8))
+        group = zarr.create_group(tmp_path / "file.zarr")
+        group.create_array("images", data=np.ones((4, 8, 8)))
+        for X in (file, group):
+            with pytest.raises(TypeError, match=r"pass what it holds under one of .*'images'"):
+                validate_rows(estimator, X, reset=True)

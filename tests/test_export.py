@@ -9,6 +9,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
+import skrnd.export
 from skrnd import SVDRNDDetector
 from skrnd.export import to_onnx
 
@@ -57,6 +58,13 @@ def test_only_fitted_detectors(tmp_path):
         to_onnx(SVDRNDDetector(), tmp_path / "detector.onnx")
     with pytest.raises(TypeError, match=r"to_onnx takes an SVDRNDDetector; got Pipeline\. .* last"):
         to_onnx(make_pipeline(SVDRNDDetector()), tmp_path / "detector.onnx")
+
+
+def test_what_no_file_can_hold_is_refused_at_once(monkeypatch, tmp_path, rng):
+    detector = SVDRNDDetector(n_estimators=1, **QUICK).fit(rng.normal(size=(50, 3)))
+    monkeypatch.setattr(skrnd.export, "_MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"holds at most 0\.0 GB"):
+        to_onnx(detector, tmp_path / "detector.onnx")
 
 
 def test_without_onnx(monkeypatch, tmp_path, rng):

@@ -89,6 +89,19 @@ def test_a_file_that_cannot_be_written_is_as_before(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="there are none")
+def test_links_stay_and_special_files_are_refused(tmp_path):
+    link, pipe = tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(tmp_path / "file")
+    write_whole(link, b"content")
+    assert link.is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"content"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match=r"Not a regular file: .*pipe"):
+        write_whole(pipe, b"content")
+    assert pipe.is_fifo()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permissions are other ones there")
 def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path):
     path = tmp_path / "file"

@@ -52,7 +52,8 @@ def load_cifar(path: Any, *, subset: str = "train", return_X_y: bool = False) ->
     FileNotFoundError
         If `path` or a batch in it is missing.
     ValueError
-        If the archive or a batch is damaged, or holds anything but images and labels.
+        If the archive or a batch is damaged, or holds anything but images and labels, or if
+        several folders below `path` hold CIFAR.
 
     References
     ----------
@@ -120,8 +121,15 @@ _MOST_STEPS = 10**6
 def _read_files(path: Path, names: set[str]) -> dict[str, bytes]:
     """Contents of the files called so, in a folder or a tar archive."""
     if path.is_dir():
-        found = [file for file in sorted(path.rglob("*")) if file.name in names and file.is_file()]
-        return {file.name: file.read_bytes() for file in found}
+        metas = {kind.meta for kind in _CIFARS}
+        folders = sorted({file.parent for file in path.rglob("*") if file.name in metas})
+        if len(folders) > 1:
+            raise ValueError(
+                f"{path} holds CIFAR more than once, in {', '.join(map(str, folders))}; "
+                "name one of these."
+            )
+        found = [file for folder in folders for file in folder.iterdir() if file.name in names]
+        return {file.name: file.read_bytes() for file in found if file.is_file()}
     try:
         # Nothing is extracted to disk, so a name cannot lead out of a folder.
         with tarfile.open(path) as archive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -20,6 +21,17 @@ _BLOCK_BYTES = 2**18
 # asked by plain http, is not to fill the disk.
 _MOST_BYTES = 2**28
 _TIMEOUT_SECONDS = 60.0
+# What no server is to blame for.
+_OF_THE_DISK = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EISDIR,
+    errno.ENOSPC,
+    errno.EROFS,
+}
+# Of the client's errors, those that another try may not meet: timeout and too many requests.
+_FOR_A_WHILE = {408, 429}
 
 
 class ChecksumError(OSError):
@@ -66,7 +78,7 @@ def download(
         If all bytes came and they are not the right ones. They are removed.
     OSError
         If the server cannot be reached, does not have the file, or breaks off
-        more often than `n_retries`.
+        more often than `n_retries`. If the file cannot be written.
     """
     if is_whole(path, sha256):
         return path
@@ -82,7 +94,11 @@ def download(
                 break
             # A ValueError is of an address or a length that the server gave, and that is none.
             except (OSError, HTTPException, ValueError) as error:
-                is_final = isinstance(error, HTTPError) and error.code < 500
+                # It is for the user to make room.
+                if getattr(error, "errno", None) in _OF_THE_DISK:
+                    raise
+                code = error.code if isinstance(error, HTTPError) else None
+                is_final = code is not None and code < 500 and code not in _FOR_A_WHILE
                 if is_final or n_left == 0:
                     raise OSError(f"{url} could not be downloaded: {error}") from error
                 logger.warning("Downloading %s broke off (%s); trying again.", url, error)
@@ -131,6 +147,7 @@ def _gather(url: str, part: Path, *, progress: bool) -> None:
 def _bar(name: str, wanted: bool) -> Iterator[Any]:
     """A function that shows how many bytes are done; it does nothing without rich."""
     try:
+        from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
     except ImportError:
         wanted = False
@@ -138,7 +155,7 @@ def _bar(name: str, wanted: bool) -> Iterator[Any]:
         yield lambda n_done, total: None
         return
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(name, total=None)
         yield lambda n_done, total: progress.update(task, completed=n_done, total=total)
 

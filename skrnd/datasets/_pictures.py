@@ -74,6 +74,8 @@ def load_image_folder(
         Without Pillow.
     FileNotFoundError
         If `path` is not a folder, or has no picture in it.
+    OSError
+        If a folder cannot be read.
     ValueError
         If pictures cannot be read, or are grey and of more than 8 bits, whose range is
         not known; the message names all of them. If `size` is not two positive integers, or
@@ -101,7 +103,8 @@ def load_image_folder(
         inside = file.relative_to(root).parts
         if any(part.startswith(".") for part in inside) or file.suffix.lower() not in endings:
             continue
-        if file.is_file():
+        # A link that leads nowhere is told of with all that cannot be read.
+        if file.is_file() or not file.exists():
             files.setdefault(inside[0] if len(inside) > 1 else "", []).append(file)
     if "" in files:
         name = root.resolve().name
@@ -122,8 +125,12 @@ def load_image_folder(
 
 def _files_below(root: Path) -> Iterator[Path]:
     """All files in a folder and in those below it, or linked to from there."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
     seen = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
         here = Path(folder).resolve()
         # Once for each label: links can lead from one folder to the next and back again, and
         # a few of them along more ways than anyone could go.
@@ -225,7 +232,9 @@ def _upright(pillow: Any, picture: Any) -> Any:
     is_open = isinstance(picture, pillow.Image.Image)
     formats = _formats(pillow.Image)
     with nullcontext(picture) if is_open else pillow.Image.open(picture, "r", formats) as image:
-        if image.mode.startswith(("I", "F")):
+        # Of grey with transparency, Pillow keeps 8 bits, and says in the tiles what there were.
+        is_cut = "LA;16" in str(getattr(image, "tile", ""))
+        if is_cut or image.mode.startswith(("I", "F")):
             raise ValueError(
                 f"values of more than 8 bits, Pillow's mode {image.mode}, of a range that is not "
                 "known; a detector takes them as an array"
@@ -241,6 +250,9 @@ def _formats(Image: Any) -> list[str]:
 
 def _on_white(pillow: Any, picture: Any) -> Any:
     """A picture as it is seen on a white page: nobody sees the colours of what is transparent."""
+    if picture.mode in ("RGBa", "La"):
+        # Colours that are multiplied by their share already.
+        picture = picture.convert(f"{picture.mode[:-1]}A")
     if "A" not in picture.getbands() and "transparency" not in picture.info:
         return picture
     opaque = picture.convert("RGBA")

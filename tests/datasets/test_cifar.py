@@ -40,6 +40,14 @@ def test_cifar(tmp_path, rng, request, packed, form, name, n_train, names):
     assert len(data) == len(target) == n_train
 
 
+def test_two_copies_are_not_mixed(tmp_path, rng, write_cifar10, write_cifar100):
+    X, _ = write_cifar10(tmp_path / "cifar-10-batches-py", rng)
+    np.testing.assert_array_equal(load_cifar(tmp_path, subset="all").data, X)
+    write_cifar100(tmp_path / "cifar-100-python", rng)
+    with pytest.raises(ValueError, match=r"CIFAR more than once, in .*-batches-py, .*-100-python"):
+        load_cifar(tmp_path)
+
+
 def test_cifar_pickled_by_python_3(tmp_path, rng, write_cifar10):
     X, _ = write_cifar10(tmp_path / "cifar", rng, dumps=functools.partial(pickle.dumps, protocol=2))
     np.testing.assert_array_equal(load_cifar(tmp_path / "cifar", subset="all").data, X)

@@ -155,13 +155,20 @@ def test_a_damaged_file_stays_if_there_is_no_better(server, tmp_path):
     assert (tmp_path / "file.bin").read_bytes() == b"damaged"
 
 
-@pytest.mark.parametrize(("status", "n_tries"), [(404, 1), (403, 1), (503, 3)])
+@pytest.mark.parametrize(("status", "n_tries"), [(404, 1), (403, 1), (503, 3), (429, 3)])
 def test_tries_again_only_where_that_can_help(server, tmp_path, status, n_tries):
     server.status = status
     with pytest.raises(OSError, match=rf"file.bin could not be downloaded: .*{status}"):
         get(server, tmp_path / "file.bin", n_retries=2)
     assert len(server.ranges) == n_tries
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fails_is_no_broken_connection(server, tmp_path):
+    (tmp_path / "file.bin.part").mkdir()
+    with pytest.raises(IsADirectoryError):
+        get(server, tmp_path / "file.bin", n_retries=2)
+    assert len(server.ranges) == 1
 
 
 @pytest.mark.parametrize(
@@ -236,10 +243,12 @@ def test_the_bar_shows_what_is_done(server, tmp_path, monkeypatch):
 
 def test_the_real_bar(server, tmp_path, capsys):
     download(server.url, tmp_path / "file.bin", sha256=SHA256)
-    assert "file.bin" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "file.bin" in shown.err
+    assert shown.out == ""
 
 
 def test_no_bar_without_rich(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "rich.progress", None)
     download(server.url, tmp_path / "file.bin", sha256=SHA256)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")

@@ -1,7 +1,11 @@
 """Pictures in files and folders, against the pixels that were saved."""
 
+import errno
 import io
+import os
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +82,27 @@ def test_folders_linked_to_in_circles_or_in_many_ways_are_read_once(tmp_path, rn
     assert bunch.target_names == ["a", "b", "c"]
     # Both pictures of a and b have both labels.
     np.testing.assert_array_equal(bunch.target, [0, 0, 1, 1, 2])
+
+
+def test_no_picture_is_passed_over_in_silence(tmp_path, rng, monkeypatch):
+    """Nor a link to one that is not there, nor a folder that cannot be read."""
+    save(tmp_path / "good" / "0.png", rng.integers(0, 256, size=(4, 4, 3), dtype=np.uint8))
+    link = tmp_path / "bad" / "0.png"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(ValueError, match=r"1 of 2 pictures cannot be read: .*bad.0\.png"):
+        load_image_folder(tmp_path, size=(4, 4))
+    link.unlink()
+
+    def scandir(path):
+        if Path(path).name == "bad":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return original(path)
+
+    original = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError, match="bad"):
+        load_image_folder(tmp_path, size=(4, 4))
 
 
 def test_one_label_for_two_folders_is_refused(tmp_path, rng):
@@ -231,6 +256,36 @@ def test_more_than_8_bits_are_refused(tmp_path, dtype):
     save(tmp_path / "a.tiff", np.full((8, 8), 1000, dtype=dtype))
     with pytest.raises(ValueError, match=r"a.tiff \(values of more than 8 bits"):
         load_image_folder(tmp_path, size=(8, 8))
+
+
+def png_of_16_bits_and_alpha(value):
+    """Four pixels of one grey value, half of them transparent."""
+    rows = struct.pack(">x4Hx4H", *[value, 65535, value, 0] * 2)
+    chunks = [
+        (b"IHDR", struct.pack(">2I5B", 2, 2, 16, 4, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    parts = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_more_than_8_bits_with_alpha_are_refused():
+    with pytest.raises(ValueError, match="values of more than 8 bits"):
+        load_images([io.BytesIO(png_of_16_bits_and_alpha(1000))], size=(2, 2))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_colours_that_are_multiplied_by_their_share(mode, rng):
+    pixels = rng.integers(0, 256, size=(4, 4, len(mode))).astype(np.uint8)
+    pixels[..., -1] = rng.choice([0, 255], size=(4, 4))
+    image = Image.fromarray(pixels, mode=mode)
+    expected = load_images([image], size=(4, 4))
+    multiplied = image.convert(f"{mode[:-1]}a")
+    np.testing.assert_array_equal(load_images([multiplied], size=(4, 4)), expected)
 
 
 def test_without_pillow(tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ plt.show()
 
 # %%
 # Detectors usually get smaller images. This is one patch of 32 x 32 pixels and copies of
-# it. A softened copy is as simple as a blurred one of the same K, but keeps its rank;
+# it. A softened copy is as simple as a blurred one of the same K, but keeps most of its rank;
 # a sharpened one has its K smallest singular values multiplied by four.
 
 patch = photograph[150:182, 250:282].mean(axis=2)[None]

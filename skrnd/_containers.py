@@ -144,11 +144,14 @@ def array_of(X: Any) -> np.ndarray:
         return np.asarray(X)
     except ValueError as error:
         # numpy's error does not tell the sizes of the images.
-        shapes = sorted({np.asarray(row).shape for row in X})
-        more = ", ..." if len(shapes) > 3 else ""
+        shapes = [np.asarray(row).shape for row in X]
+        row = next((row for row, shape in enumerate(shapes) if shape != shapes[0]), None)
+        if row is None:
+            raise
         raise ValueError(
-            f"The rows of X differ in shape: {', '.join(map(str, shapes[:3]))}{more}. Images must "
-            "have one size; skrnd.datasets.load_images brings pictures to it."
+            f"The rows of X differ in shape: row {row} has {shapes[row]}, and row 0 has "
+            f"{shapes[0]}. Images must have one size; skrnd.datasets.load_images brings pictures "
+            "to it."
         ) from error
 
 

@@ -283,7 +283,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     copy is the less sharp one in about 75 % of all pairs of an image and a copy (85 % for
     "dct" and "gaussian"); by simplicity, the copies keep about half of the mean log effective
     rank of the images (75 % for "dct", 85 % for "gaussian"). The strength of the sharpened
-    copy is chosen so that the copy is the sharper one in about 63 % of the pairs.
+    copy is chosen so that the copy is the sharper one in about 63 % of the pairs. Images of
+    one value have no say.
 
     Novel images that are about as sharp as the normal ones and differ in what they show,
     CIFAR-100 for a detector of CIFAR-10 for instance, are mostly not found.

@@ -86,7 +86,7 @@ def choose_strength(
     candidates : list of numbers
         Strengths from mild to strong.
     images : ndarray of shape (n, C, H, W)
-        Normal images.
+        Normal images. Those that are all of one value have no say.
     aim_told_apart : float
         What `told_apart` is to come nearest to, in (0.5, 1).
     aim_rank : float, default=None
@@ -98,13 +98,16 @@ def choose_strength(
     number
         One of the candidates; the mildest if all images are constant.
     """
-    if not _sharpness(images).any():
+    # A blank image and its copy are the same at any strength.
+    shows = _sharpness(images) > 0
+    if not shows.any():
         return candidates[0]
+    images = images[shows]
 
     # Both searches, and the last step of each, look at the same candidates again.
     @cache
     def copies(index: int) -> np.ndarray:
-        return copies_of(candidates[index])
+        return copies_of(candidates[index])[shows]
 
     index = _nearest(lambda i: told_apart(images, copies(i)), aim_told_apart, len(candidates))
     whole = log_effective_rank(images)
@@ -123,6 +126,7 @@ def _sharpness(images: np.ndarray) -> np.ndarray:
 
 
 def _nearest(rising: Callable[[int], float], aim: float, n: int) -> int:
-    """Index from 0 to n - 1 at which a rising function comes nearest to `aim`."""
+    """First index from 0 to n - 1 at which a rising function comes nearest to `aim`."""
     reached = bisect_left(range(n - 1), aim, key=rising)
-    return min([max(0, reached - 1), reached], key=lambda i: abs(rising(i) - aim))
+    nearest = min([max(0, reached - 1), reached], key=lambda i: abs(rising(i) - aim))
+    return bisect_left(range(nearest), rising(nearest), key=rising)

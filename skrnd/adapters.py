@@ -7,7 +7,6 @@ PyOD.
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -124,19 +123,26 @@ class PyODDetector(BaseDetector):
             raise TypeError(
                 f"detector must be an SVDRNDDetector or None, got {type(self.detector).__name__}."
             )
-        if not (isinstance(self.contamination, Real) or hasattr(self.contamination, "fit")):
+        # PyOD asks the same, and takes no other numbers of numpy than float64.
+        is_number = isinstance(self.contamination, float | int)
+        if not (is_number or hasattr(self.contamination, "fit")):
             raise TypeError(
-                "contamination must be a number or a thresholder of pythresh, got "
+                "contamination must be a number of Python or a thresholder of pythresh, got "
                 f"{self.contamination!r}."
             )
         self._set_n_classes(None)
         detector = SVDRNDDetector() if self.detector is None else clone(self.detector)
-        if isinstance(self.contamination, Real):
+        if is_number:
+            if detector.early_stopping:
+                raise ValueError(
+                    "early_stopping goes by rows held out, which a number as contamination leaves "
+                    "none of; pass a thresholder as contamination, or early_stopping=False."
+                )
             detector.set_params(contamination=self.contamination)
         self.detector_ = detector.fit(X)
         self.decision_scores_ = self.decision_function(X)
         self._process_decision_scores()
-        if isinstance(self.contamination, Real):
+        if is_number:
             # PyOD's own is the same up to rounding, which both ways of labelling must share.
             self.threshold_ = -detector.offset_
             self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)

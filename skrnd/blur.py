@@ -202,7 +202,7 @@ class SVDBlur(SpectrumTransformer):
 
     See Also
     --------
-    SVDSoften : Makes an image as simple, but keeps its rank.
+    SVDSoften : Makes an image as simple, but keeps most of its rank.
     SVDSharpen : The opposite.
 
     References
@@ -250,8 +250,8 @@ class SVDSoften(SpectrumTransformer):
 
     Zeroing singular values leaves an image of low rank, which hardly any other image
     has, and a network that is trained for long recognises the copy by that alone. A
-    softened image is as simple but keeps its rank, so that only its simplicity is left
-    to recognise it by.
+    softened image is as simple but keeps most of its rank, so that little but its
+    simplicity is left to recognise it by.
 
     Parameters
     ----------
@@ -540,7 +540,7 @@ class GaussianBlur(_SeparableBlur):
         self.sigma = sigma
 
     def _operator(self, size: int, image: tuple[int, int]) -> np.ndarray:
-        return scipy.ndimage.gaussian_filter1d(np.eye(size), self.sigma, axis=0)
+        return scipy.ndimage.gaussian_filter(np.eye(size), (self.sigma, 0))
 
 
 def _n_smallest(k: float, size: int, image: tuple[int, int]) -> int:

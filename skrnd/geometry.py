@@ -133,11 +133,13 @@ class Rotate(BaseImageTransformer):
         self.angle = angle
 
     def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
-        quarters = self.angle / 90
+        # Of many turns, rounding would leave anything.
+        angle = math.fmod(self.angle, 360)
+        quarters = angle / 90
         is_square = images.shape[-2] == images.shape[-1]
         if quarters % (1 if is_square else 2) == 0:
             return torch.rot90(images, int(quarters % 4), (-2, -1))
-        cos, sin = math.cos(math.radians(self.angle)), math.sin(math.radians(self.angle))
+        cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
         # Rows count downwards: what is anticlockwise to the eye turns the other
         # way in (x, y), and a pixel comes from where the reverse turn leads.
         return _warp(images, ((cos, -sin), (sin, cos)))
@@ -391,12 +393,15 @@ def _warp(images: torch.Tensor, source: tuple[tuple[float, float], ...]) -> torc
     (xx, xy), (yx, yy) = source
     # torch measures in half sides: from -1 to 1, whatever the size.
     half_sides = [[xx, xy * height / width, 0.0], [yx * width / height, yy, 0.0]]
-    theta = torch.tensor(half_sides, dtype=images.dtype, device=images.device)
+    # Places far outside, reflected many times, need all digits there are.
+    wide = images.to(widest_float(images.device))
+    theta = torch.tensor(half_sides, dtype=wide.dtype, device=wide.device)
     grid = torch.nn.functional.affine_grid(theta[None], [1, 1, height, width], align_corners=False)
-    return torch.nn.functional.grid_sample(
-        images,
-        grid.expand(len(images), -1, -1, -1),
+    warped = torch.nn.functional.grid_sample(
+        wide,
+        grid.expand(len(wide), -1, -1, -1),
         mode="bilinear",
         padding_mode="reflection",
         align_corners=False,
     )
+    return warped.to(images.dtype)

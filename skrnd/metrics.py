@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score, make_scorer, roc_auc_score,
 from sklearn.utils._param_validation import Interval, Options, validate_params
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from ._containers import as_numpy
+from ._containers import as_numpy, refuse_masked
 
 __all__ = [
     "aupr_score",
@@ -88,7 +88,7 @@ def tnr_at_tpr_score(
     def tnr(positive: np.ndarray, ranks: np.ndarray) -> float:
         fpr, reached, _ = roc_curve(positive, ranks, drop_intermediate=False)
         # The first point that reaches tpr, to the rounding of a share of rows.
-        return 1 - fpr[np.flatnonzero(reached >= tpr - 1e-12)[0]]
+        return 1 - fpr[np.flatnonzero(reached >= tpr * (1 - 1e-12))[0]]
 
     return _figure(tnr, "TNR at a given TPR", y_true, y_score, pos_label)
 
@@ -327,6 +327,7 @@ def _figure(
 
 def labels_and_scores(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray]:
     """Labels, 1 or -1, and scores, numbers, of equal length and without NaN."""
+    refuse_masked(y_true, "y_true")
     y_true, y_score = column_or_1d(as_numpy(y_true)), scores_of(y_score)
     check_consistent_length(y_true, y_score)
     if not np.isin(y_true, [1, -1]).all():
@@ -339,6 +340,7 @@ def labels_and_scores(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray
 
 def scores_of(y_score: Any) -> np.ndarray:
     """Scores, numbers, without NaN."""
+    refuse_masked(y_score, "y_score")
     y_score = column_or_1d(as_numpy(y_score))
     if y_score.dtype.kind in "mM":
         raise ValueError(f"y_score must hold numbers; got {y_score.dtype}.")

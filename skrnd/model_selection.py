@@ -13,7 +13,7 @@ from sklearn.model_selection import KFold
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_consistent_length, column_or_1d
 
-from ._containers import as_numpy, is_unread, rows_of
+from ._containers import as_numpy, is_unread, refuse_masked, rows_of
 from ._copies import as_list, check_transformers
 from ._documentation import DocumentationLinkMixin
 from ._validation import inlier_rows, layout_of
@@ -90,6 +90,7 @@ class NoveltyKFold(KFold):
             raise ValueError("NoveltyKFold needs y, with -1 for outliers.")
         if groups is not None:
             warnings.warn("NoveltyKFold ignores the groups.", UserWarning, stacklevel=2)
+        refuse_masked(y, "y")
         check_consistent_length(X, y)
         is_outlier = column_or_1d(as_numpy(y)) == -1
         normal, outliers = np.flatnonzero(~is_outlier), np.flatnonzero(is_outlier)

@@ -199,9 +199,9 @@ def test_other_detectors_are_refused_before_any_training(data):
         PyODDetector(PyODDetector()).fit(data[0])
 
 
-@pytest.mark.parametrize("contamination", ["auto", None])
+@pytest.mark.parametrize("contamination", ["auto", None, np.float32(0.1)])
 def test_what_is_no_contamination_is_refused_before_any_training(contamination, data):
-    with pytest.raises(TypeError, match="contamination must be a number or a thresholder"):
+    with pytest.raises(TypeError, match="contamination must be a number of Python or a threshold"):
         PyODDetector(contamination=contamination).fit(data[0])
 
 
@@ -259,3 +259,8 @@ def test_scheduled_by_suod(data):
         verbose=False,
     ).fit(X)
     assert roc_auc_score(y_new, both.decision_function(X_new)) > 0.95
+
+
+def test_early_stopping_has_no_rows_to_go_by(data):
+    with pytest.raises(ValueError, match="pass a thresholder as contamination, or early_stopping"):
+        PyODDetector(make_detector(early_stopping=True)).fit(data[0])

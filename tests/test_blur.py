@@ -224,6 +224,11 @@ def test_integer_k_on_flat_rows_asks_for_image_shape(rng):
         SVDBlur(k=2).fit(rng.normal(size=(4, 64)))
 
 
+def test_a_gaussian_narrower_than_any_pixel_changes_nothing(rng):
+    X = rng.normal(size=(2, 8, 8))
+    np.testing.assert_array_equal(GaussianBlur(1e-200).fit_transform(X), X)
+
+
 def test_what_has_no_doubles_lets_the_cpu_decompose(monkeypatch, rng):
     """As MPS, where torch has no eigenvectors."""
     X = torch.from_numpy(rng.normal(size=(3, 2, 8, 8)))

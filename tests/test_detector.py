@@ -1450,7 +1450,7 @@ def nan_at(*shape):
             [np.ones((8, 8, 3)), np.ones((8, 9, 3)), np.ones((8, 8))],
             None,
             ValueError,
-            r"differ in shape: \(8, 8\), \(8, 8, 3\), \(8, 9, 3\)\. Images must have one size",
+            r"differ in shape: row 1 has \(8, 9, 3\), and row 0 has \(8, 8, 3\)\. Images must",
         ),
         (
             {"image_shape": (8, 9)},

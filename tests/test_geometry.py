@@ -149,3 +149,17 @@ def test_parameters_out_of_range(transformer, match, rng):
     for method in (transformer.fit, transformer.transform):
         with pytest.raises(ValueError, match=match):
             method(X)
+
+
+@pytest.mark.parametrize("transformer", [Shear(89.9), Shear(30.0), Rotate(33.0)], ids=repr)
+def test_single_precision_is_as_good_as_double(transformer, rng):
+    X = rng.uniform(size=(1, 128, 128))
+    expected = transformer.fit_transform(X.astype(np.float32).astype(np.float64))
+    np.testing.assert_allclose(transformer.fit_transform(X.astype(np.float32)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("angle", [1e17, -1e17, 3e20])
+def test_many_turns_are_what_is_left_of_them(angle, rng):
+    X = rng.normal(size=(2, 8, 8))
+    expected = Rotate(float(np.fmod(angle, 360))).fit_transform(X)
+    np.testing.assert_allclose(Rotate(angle).fit_transform(X), expected)

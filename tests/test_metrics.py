@@ -184,3 +184,16 @@ def test_scorers_are_the_figures(blobs):
         cross_val_score(forest, X, y, scoring=metrics.auroc_scorer, cv=3),
         cross_val_score(forest, X, y, scoring="roc_auc", cv=3),
     )
+
+
+@pytest.mark.parametrize("tpr", [1e-13, 1e-300])
+def test_any_share_of_the_normal_rows_is_one_at_least(tpr):
+    assert tnr_at_tpr_score([1, 1, -1, -1], [0, 0, 1, 0], tpr=tpr) == 0
+
+
+def test_masks_are_refused():
+    masked = np.ma.array([1.0, 2.0], mask=[0, 1])
+    with pytest.raises(ValueError, match="y_score is a masked array"):
+        auroc_score([1, -1], masked)
+    with pytest.raises(ValueError, match="y_true is a masked array"):
+        auroc_score(np.ma.array([1, -1], mask=[0, 1]), [1.0, 2.0])

@@ -177,6 +177,12 @@ def test_scores_of_an_array_that_is_read_as_it_is_sliced(rng, tmp_path):
     assert ProbeScorer()(detector, unread, y) == ProbeScorer()(detector, X, y)
 
 
+def test_masked_labels_are_refused():
+    y = np.ma.array([1, -1] * 10, mask=[0, 1] * 10)
+    with pytest.raises(ValueError, match="y is a masked array"):
+        next(NoveltyKFold(2).split(np.zeros((20, 3)), y))
+
+
 def test_groups_are_ignored_aloud():
     y = [1, 1, -1, 1]
     with pytest.warns(UserWarning, match="NoveltyKFold ignores the groups"):

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from skrnd._strength import choose_strength, log_effective_rank, sample_size, told_apart
+from skrnd._strength import _nearest, choose_strength, log_effective_rank, sample_size, told_apart
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
 
 
@@ -112,6 +112,24 @@ def test_constant_images_get_the_mildest(value):
         choose_strength(of(SVDBlur, images), [1, 2, 3], images, aim_told_apart=0.75, aim_rank=0.5)
         == 1
     )
+
+
+@pytest.mark.parametrize(("make_copies", "candidates"), blurs(16))
+@pytest.mark.parametrize(
+    "aims", [{"aim_told_apart": 0.75}, {"aim_told_apart": 0.6, "aim_rank": 0.6}]
+)
+def test_blank_images_have_no_say(make_copies, candidates, aims, images):
+    """Among enough of them, no blur would be told apart."""
+    expected = choose_strength(of(make_copies, images), candidates, images, **aims)
+    some = np.concatenate([images, np.full_like(images, 0.1)])
+    some = some[np.random.default_rng(0).permutation(len(some))]
+    assert choose_strength(of(make_copies, some), candidates, some, **aims) == expected
+
+
+@pytest.mark.parametrize(("aim", "expected"), [(0.75, 3), (0.6, 2), (0.65, 3), (0.4, 1), (0.9, 7)])
+def test_of_equally_good_strengths_it_is_the_mildest(aim, expected):
+    told_apart = [0.5, 0.55, 0.7, 0.7, 0.7, 0.7, 0.95]
+    assert _nearest(told_apart.__getitem__, aim, 7) == expected - 1
 
 
 def test_images_of_rank_one_are_judged_by_their_sharpness(rng):

@@ -229,6 +229,10 @@ def load_images(
 
 def _upright(pillow: Any, picture: Any) -> Any:
     """A picture, or the one in a file, as it is seen: turned upright, on a white page."""
+    if isinstance(picture, bytes | bytearray | memoryview):
+        raise TypeError("the content of a file; pass io.BytesIO(content)")
+    if isinstance(picture, np.ndarray):
+        raise TypeError("an array, which is an image already; a detector takes it as it is")
     is_open = isinstance(picture, pillow.Image.Image)
     formats = _formats(pillow.Image)
     with nullcontext(picture) if is_open else pillow.Image.open(picture, "r", formats) as image:

@@ -294,3 +294,12 @@ def test_without_pillow(tmp_path, monkeypatch):
         load_image_folder(tmp_path, size=(8, 8))
     with pytest.raises(ImportError, match=r'load_images .*pip install "skrnd\[images\]"'):
         load_images([], size=(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("picture", "match"),
+    [(b"\x89PNG\x00", r"number 0 \(.*io\.BytesIO"), (np.zeros((4, 4)), r"number 0 \(an array")],
+)
+def test_what_is_no_file_is_told_of(picture, match):
+    with pytest.raises(ValueError, match=match):
+        load_images([picture], size=(4, 4))

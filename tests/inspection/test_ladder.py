@@ -1,5 +1,6 @@
 """Blurred images against numpy's and scipy's."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -124,3 +125,9 @@ def test_ladder_of_a_gain_knows_no_limit(rng):
         SVDSharpen(4), image, strengths=[2, 40], parameter="gain"
     )
     assert titles(display) == ["original", "gain = 2", "gain = 40"]
+
+
+def test_ladder_is_drawn_where_it_is_asked_for(rng):
+    _, ax = plt.subplots()
+    display = BlurLadderDisplay.from_estimator(SVDBlur(), rng.uniform(size=(8, 8)), ax=ax)
+    assert display.ax_ is ax

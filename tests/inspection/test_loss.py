@@ -50,7 +50,7 @@ def test_loss_curve_leaves_ticks_that_the_caller_has_chosen(setting, detector):
     _, ax = plt.subplots()
     ax.set(**setting)
     before = ax.xaxis.get_major_locator()
-    LossCurveDisplay.from_estimator(detector, ax=ax)
+    assert LossCurveDisplay.from_estimator(detector, ax=ax).ax_ is ax
     assert ax.xaxis.get_major_locator() is before
 
 

@@ -6,6 +6,8 @@ import hashlib
 import inspect
 import io
 import os
+import sys
+import sysconfig
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -193,17 +195,16 @@ def identity_of(params: dict[str, Any], **data: Any) -> dict[str, str]:
     # A generator, or none, begins where that of the interrupted fit did.
     seed = named.get("random_state")
     named["random_state"] = int(seed) if isinstance(seed, Integral) else None
-    return {name: _in_words(value) for name, value in {**named, **data}.items()}
+    return {name: _in_words(value, {}) for name, value in {**named, **data}.items()}
 
 
-def _in_words(value: Any, around: frozenset[int] = frozenset()) -> str:
+def _in_words(value: Any, told: dict[int, Any]) -> str:
     """A value in words, without addresses in memory.
 
-    `around` are the values that it is told as a part of, by their ids: it may hold one of them.
+    `told` has, by their ids, the functions and objects that were told already: what they hold
+    may lead back to them.
     """
-    if id(value) in around:
-        return "itself"
-    part = partial(_in_words, around=around | {id(value)})
+    part = partial(_in_words, told=told)
     if isinstance(value, partial):
         return f"partial({part([value.func, value.args, value.keywords])})"
     if hasattr(value, "get_params") and not isinstance(value, type):
@@ -221,29 +222,55 @@ def _in_words(value: Any, around: frozenset[int] = frozenset()) -> str:
         return f"{kind} {joblib.hash(as_numpy(value))}"
     if isinstance(value, MethodType):
         return part([value.__self__, value.__func__])
-    if isinstance(value, FunctionType):
-        # With what it takes from around it: a constant of the script may have been changed.
-        names = sorted(_names_in(value.__code__) & value.__globals__.keys())
-        taken = {name: value.__globals__[name] for name in names}
-        enclosed = inspect.getclosurevars(value).nonlocals
-        inner = [value.__code__, value.__defaults__, value.__kwdefaults__, enclosed, taken]
-        return f"{value.__module__}.{value.__qualname__} {part(inner)}"
     if isinstance(value, CodeType):
         # Not the lines it stands in.
         return part([value.co_code.hex(), value.co_names, value.co_consts])
     if isinstance(value, ModuleType):
         return value.__name__
-    name = getattr(value, "__qualname__", None)
-    if name is not None:
-        return f"{value.__module__}.{name}"
+    if isinstance(value, FunctionType):
+        name = f"{value.__module__}.{value.__qualname__}"
+        return name if id(value) in told else f"{name} {part(_made_of(value, told))}"
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
     words = repr(value)
-    if f"{id(value):x}" in words.lower():
-        # Without words of its own.
-        return f"{part(type(value))} {part(getattr(value, '__dict__', {}))}"
-    return words
+    if f"{id(value):x}" not in words.lower():
+        return words
+    # Without words of its own. What is installed keeps caches and the like.
+    name = part(type(value))
+    if id(value) in told or _is_installed(type(value)):
+        return name
+    told[id(value)] = value
+    return f"{name} {part(getattr(value, '__dict__', {}))}"
+
+
+def _made_of(function: FunctionType, told: dict[int, Any]) -> list[Any]:
+    """What a function does, and what it takes from around it.
+
+    A constant of a script may have been changed since; what is installed stays as it is.
+    """
+    told[id(function)] = function
+    names: list[str] = []
+    if not _is_installed(function):
+        names = sorted(_names_in(function.__code__) & function.__globals__.keys())
+    return [
+        function.__code__,
+        function.__defaults__,
+        function.__kwdefaults__,
+        inspect.getclosurevars(function).nonlocals,
+        {name: function.__globals__[name] for name in names},
+    ]
 
 
 def _names_in(code: CodeType) -> set[str]:
     """Names that a function, or one within it, uses."""
     inner = (_names_in(one) for one in code.co_consts if isinstance(one, CodeType))
     return set(code.co_names).union(*inner)
+
+
+def _is_installed(made: FunctionType | type) -> bool:
+    """Whether a function or a class is of Python or of a package, and not of a user's script."""
+    file = getattr(sys.modules.get(made.__module__), "__file__", None)
+    folders = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+    return made.__module__ == "builtins" or (
+        file is not None and any(Path(file).is_relative_to(folder) for folder in folders)
+    )

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from functools import partial
 
@@ -204,6 +205,15 @@ def test_functions_are_told_apart_by_what_they_take_from_around_them(monkeypatch
     monkeypatch.setitem(globals(), "FACTOR", 3)
     changed = [one != other for one, other in zip(before, words(), strict=True)]
     assert changed == [True, *[False] * (len(before) - 2), True]
+
+
+def test_what_is_installed_is_told_by_what_it_is(monkeypatch):
+    """Its constants may be caches, which say nothing of what it does."""
+    installed = [torch.nn.functional.interpolate, threading.Event()]
+    words = [identity_of({"network": one}) for one in installed]
+    monkeypatch.setattr(torch.nn.functional, "has_torch_function_unary", "another")
+    installed[1].set()
+    assert [identity_of({"network": one}) for one in installed] == words
 
 
 class Scaler:

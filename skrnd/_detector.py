@@ -49,7 +49,7 @@ from ._images import ImageLayout
 from ._inputs import Inputs, block_rows, doubt_scale, learn_scale
 from ._logging import verbosity
 from ._networks import NetworkFactory, Targets, build_networks, check_network, check_room
-from ._split import row_keys, train_and_held_out
+from ._split import are_among, row_keys, train_and_held_out
 from ._storage import Storage, working_bytes
 from ._strength import sample_size
 from ._threshold import (
@@ -775,7 +775,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
     def _were_trained_on(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Mask of the rows that a fit has trained on."""
-        return np.isin(row_keys(self._inputs.blocks(X, rows)), self._trained)
+        return are_among(row_keys(self._inputs.blocks(X, rows)), self._trained)
 
     def _choose_blurs(
         self, X: Any, sample: np.ndarray, originals: torch.Tensor, memory: Memory
@@ -798,7 +798,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
     def _doubt_twins(self, held: torch.Tensor, keys: np.ndarray) -> None:
         """Warn where most rows that are to set the threshold are among those trained on."""
-        n_twins = np.isin(row_keys(held.split(block_rows(self.input_shape_))), keys).sum()
+        n_twins = are_among(row_keys(held.split(block_rows(self.input_shape_))), keys).sum()
         # A few may be alike without being the same.
         if n_twins > len(held) / 2:
             warnings.warn(

@@ -40,6 +40,12 @@ def row_keys(blocks: Iterable[torch.Tensor]) -> np.ndarray:
     return np.concatenate(keys)
 
 
+def are_among(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Mask of the keys that are among others."""
+    # Not by a table, whose indices overflow in numpy 2.0.
+    return np.isin(keys, others, kind="sort")
+
+
 def train_and_held_out(
     normal: np.ndarray,
     fraction: float,

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from sklearn.model_selection import train_test_split
 
 from skrnd import CalibrationWarning
-from skrnd._split import row_keys, train_and_held_out
+from skrnd._split import are_among, row_keys, train_and_held_out
 
 rows = arrays(
     np.float32,
@@ -30,6 +30,15 @@ def test_keys_are_alike_for_rows_that_are(X):
     # Whatever they are among.
     one_by_one = torch.tensor(X[::-1].copy()).split(1)
     np.testing.assert_array_equal(row_keys(one_by_one), keys[::-1])
+
+
+keys = arrays(np.uint64, st.integers(0, 6), elements=st.sampled_from([0, 1, 2, 2**63, 2**64 - 1]))
+
+
+@given(keys, keys)
+def test_keys_that_are_among_others(keys, others):
+    known = set(others.tolist())
+    assert are_among(keys, others).tolist() == [key in known for key in keys.tolist()]
 
 
 def test_images_a_value_apart_have_other_keys(rng):

@@ -194,19 +194,25 @@ def test_early_stopping_changes_nothing_but_the_choice(images):
     assert len(early.validation_loss_curve_) == 4
 
 
-def test_an_interrupted_fit_leaves_curves_that_go_on_side_by_side(images, monkeypatch):
-    """Ctrl-C while the rows held out are looked at leaves an epoch without their error."""
+def interrupt_look(number, monkeypatch):
+    """Press Ctrl-C in a look at the rows held out; returns what those before it saw."""
 
     def held_out_loss(trainings, held):
-        if len(seen) == 1:
+        if len(looks) == number - 1:
             raise KeyboardInterrupt
-        seen.append(original(trainings, held))
-        return seen[-1]
+        looks.append(original(trainings, held))
+        return looks[-1]
 
-    seen, original = [], skrnd._epochs.held_out_loss
+    looks, original = [], skrnd._epochs.held_out_loss
+    monkeypatch.setattr(skrnd._epochs, "held_out_loss", held_out_loss)
+    return looks
+
+
+def test_an_interrupted_fit_leaves_curves_that_go_on_side_by_side(images, monkeypatch):
+    """Ctrl-C while the rows held out are looked at leaves an epoch without their error."""
     detector = SVDRNDDetector(max_epochs=3, random_state=0, early_stopping=True, warm_start=True)
     with monkeypatch.context() as patch:
-        patch.setattr(skrnd._epochs, "held_out_loss", held_out_loss)
+        interrupt_look(2, patch)
         with pytest.warns(ConvergenceWarning):
             detector.fit(images)
     assert len(detector.loss_curve_) == 2
@@ -243,15 +249,7 @@ def test_ctrl_c_keeps_what_was_learned(images, monkeypatch):
 
 def test_ctrl_c_between_epochs_keeps_what_was_learned(images, monkeypatch):
     """While the rows held out are looked at, or a callback is called."""
-
-    def held_out_loss(trainings, held):
-        if len(looks) == 2:
-            raise KeyboardInterrupt
-        looks.append(original(trainings, held))
-        return looks[-1]
-
-    looks, original = [], skrnd._epochs.held_out_loss
-    monkeypatch.setattr(skrnd._epochs, "held_out_loss", held_out_loss)
+    looks = interrupt_look(3, monkeypatch)
     detector = SVDRNDDetector(max_epochs=5, early_stopping=True, random_state=0)
     with pytest.warns(ConvergenceWarning, match="Interrupted in epoch 3 of 5"):
         detector.fit(images)

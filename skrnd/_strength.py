@@ -104,7 +104,7 @@ def choose_strength(
         return candidates[0]
     images = images[shows]
 
-    # Both searches, and the last step of each, look at the same candidates again.
+    # Both searches look at the same candidates.
     @cache
     def copies(index: int) -> np.ndarray:
         return copies_of(candidates[index])[shows]
@@ -127,6 +127,8 @@ def _sharpness(images: np.ndarray) -> np.ndarray:
 
 def _nearest(rising: Callable[[int], float], aim: float, n: int) -> int:
     """First index from 0 to n - 1 at which a rising function comes nearest to `aim`."""
+    # Each step of a search, and its end, ask for the same figures again.
+    rising = cache(rising)
     reached = bisect_left(range(n - 1), aim, key=rising)
     nearest = min([max(0, reached - 1), reached], key=lambda i: abs(rising(i) - aim))
     return bisect_left(range(nearest), rising(nearest), key=rising)

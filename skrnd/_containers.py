@@ -130,8 +130,8 @@ def array_of(X: Any) -> np.ndarray:
         If its rows differ in shape, are masked, or are PIL images whose values are no
         brightness.
     """
-    # Groups of Zarr are none to Python.
-    if isinstance(X, Mapping) or hasattr(X, "keys"):
+    # Not every group is a Mapping: Zarr's are none.
+    if hasattr(X, "keys"):
         raise TypeError(
             f"X is a {type(X).__name__}, not an array; pass what it holds under one of its keys, "
             f"{', '.join(map(repr, X.keys()))}."

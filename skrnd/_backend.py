@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache, partial
 from pathlib import Path
@@ -27,11 +27,13 @@ _NETWORKS_LOCK = threading.Lock()
 _IDLE_POOLS: dict[tuple[int, int], list[ThreadPoolExecutor]] = {}
 # Of the process that imported this; a forked one has another.
 _PID = os.getpid()
+# How long Ctrl-C may go unheard.
+_SECONDS_DEAF = 0.2
 # Values of a part of the rows, of which the cache of a core holds a few copies.
 _CACHED_VALUES = 2**18
 
 
-def resolve_device(device: str | torch.device) -> torch.device:
+def resolve_device(device: str | torch.device, *, plain: bool = False) -> torch.device:
     """Turn the parameter `device` into a torch device that is there.
 
     Parameters
@@ -39,6 +41,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
     device : "auto", str or torch.device
         "auto" takes the accelerator that torch finds (CUDA, MPS, XPU), or else
         the CPU.
+    plain : bool, default=False
+        Whether the rows are no images. "auto" does not take MPS for these.
 
     Raises
     ------
@@ -47,7 +51,11 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     wanted = device
     if isinstance(device, str) and device == "auto":
-        wanted = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+        wanted = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        # On some chips it gets batched products of 32,767 features and more wrong, without a
+        # word, and networks as small as those of plain rows gain nothing from it.
+        if plain and wanted.type == "mps":
+            wanted = torch.device("cpu")
     try:
         # Told by its number: which one "cuda" is depends on the thread that asks.
         resolved = torch.empty(0, device=wanted).device
@@ -105,8 +113,10 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 def total_memory(device: torch.device) -> int | None:
     """Bytes of all the memory of a device, used or not; None where that is not told."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
+    if device.type in ("cuda", "xpu"):
+        return torch.get_device_module(device).get_device_properties(device).total_memory
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory()
     if device.type == "cpu" and hasattr(os, "sysconf"):
         n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return min([n_bytes, *_limits_of_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
@@ -124,7 +134,8 @@ def _limits_of_groups(membership: Path, root: Path) -> Iterator[int]:
         Where the groups are found, each in the folder of the one that it belongs to.
     """
     try:
-        lines = membership.read_text().splitlines()
+        # The names of groups are bytes, as all names of files are.
+        lines = os.fsdecode(membership.read_bytes()).splitlines()
     except OSError:
         return
     for line in lines:
@@ -139,7 +150,7 @@ def _limits_of_groups(membership: Path, root: Path) -> Iterator[int]:
             if not folder.is_relative_to(base):
                 break
             try:
-                yield int((folder / file).read_text())
+                yield int((folder / file).read_bytes())
             # There is no such file, or no limit in it.
             except (OSError, ValueError):
                 continue
@@ -186,6 +197,12 @@ def side_by_side(
     with _pool(n_workers, n_each) as pool:
         futures = [_submitted(pool, partial(shielded, call)) for call in calls]
         try:
+            unfinished = set(futures)
+            while unfinished:
+                # Up to Python 3.13, Ctrl-C does not end a wait without a limit on Windows.
+                finished, unfinished = wait(unfinished, _SECONDS_DEAF, FIRST_EXCEPTION)
+                for future in finished:
+                    future.result()
             return [future.result() for future in futures]
         except BaseException:
             if stop is not None:

@@ -523,7 +523,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         random_state = self._begin(checkpoint, ranks)
         generator = torch.Generator(device="cpu")
         generator.manual_seed(int(random_state.randint(np.iinfo(np.int32).max)))
-        device = resolve_device(self.device)
+        device = resolve_device(self.device, plain=layout is None)
         self.device_ = str(device)
         # The matrix products of plain rows are too small to gain from bfloat16.
         plain = layout is None and self.precision == "auto"
@@ -1231,12 +1231,15 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         """State with the networks as plain numpy arrays.
 
         Arrays open on a machine without the device that trained them, and with
-        another torch; joblib can map them from disk.
+        another torch.
         """
         from . import __version__
 
         state = super().__getstate__().copy()
         state["_skrnd_version"] = __version__
+        if isinstance(self.checkpoint, os.PathLike):
+            # A Path of Windows cannot be made on another system, nor the other way round.
+            state["checkpoint"] = os.fspath(self.checkpoint)
         if "_pairs" in state:
             state["_pairs"] = [
                 {name: value.cpu().numpy() for name, value in pair.state_dict().items()}
@@ -1248,7 +1251,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         """Rebuild the networks, on the device that is there now."""
         from . import __version__
 
-        state = state.copy()
+        # An array that is mapped from the file keeps it from being written anew.
+        state = {
+            name: np.array(value) if isinstance(value, np.memmap) else value
+            for name, value in state.items()
+        }
         written = state.pop("_skrnd_version", __version__)
         if written != __version__:
             warnings.warn(
@@ -1261,7 +1268,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         super().__setstate__(state)
         if "_pairs" in state:
             try:
-                device = resolve_device(self.device)
+                device = resolve_device(self.device, plain=len(self.input_shape_) == 1)
             except ValueError:
                 device = torch.device("cpu")
             self.device_ = str(device)

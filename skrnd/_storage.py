@@ -8,15 +8,22 @@ import hashlib
 import math
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
+from joblib.backports import concurrency_safe_rename
 from sklearn import get_config
+
+# Hexadecimal digits that tell the files apart which several write at once. Windows allows
+# 259 characters in a path.
+_N_UNIQUE = 8
 
 
 def working_bytes(share: float) -> int:
@@ -54,7 +61,7 @@ class Storage:
             return torch.empty(*shape, dtype=torch.float32)
         with tempfile.TemporaryFile(prefix="skrnd-") as file:
             try:
-                _reserve(file.fileno(), n_bytes)
+                _reserve(file, n_bytes)
             except OSError as error:
                 raise OSError(
                     error.errno,
@@ -65,12 +72,16 @@ class Storage:
             return torch.from_numpy(np.memmap(file, np.float32, mode="r+", shape=tuple(shape)))
 
 
-def _reserve(file: int, n_bytes: int) -> None:
+def _reserve(file: BinaryIO, n_bytes: int) -> None:
     """Take the room on the disk now: a full disk found later would kill the process."""
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, 0, n_bytes)
-    else:
-        os.ftruncate(file, n_bytes)
+        os.posix_fallocate(file.fileno(), 0, n_bytes)
+        return
+    # A file that is only made longer takes no room yet on macOS.
+    zeros = bytes(2**20)
+    for n_left in range(n_bytes, 0, -len(zeros)):
+        file.write(zeros[:n_left])
+    file.flush()
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
@@ -86,16 +97,14 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
     # Of a name of its own, for others may be writing the same file.
-    part = path.with_name(_part_name(_stem(path), uuid.uuid4().hex))
+    part = path.with_name(_part_name(_stem(path), uuid.uuid4().hex[:_N_UNIQUE]))
     try:
         with part.open("xb") as file:
+            _let_the_same_read(path, part)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # Who may read it is for whoever put it there to say.
-        with suppress(FileNotFoundError):
-            shutil.copymode(path, part)
-        os.replace(part, path)
+        concurrency_safe_rename(part, path)
     except OSError as error:
         # Nobody asked for the part; set to None, the second name would be told as such.
         error.filename = str(path)
@@ -104,12 +113,21 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     finally:
         # It is gone already, or what has failed before fails again.
         with suppress(OSError):
+            # Windows removes no file that may only be read.
+            part.chmod(stat.S_IWRITE)
             part.unlink()
+
+
+def _let_the_same_read(path: Path, part: Path) -> None:
+    """Who may read a file is for whoever put it there to say."""
+    # Some mounts refuse to set even the mode that is there.
+    if path.exists() and path.stat().st_mode != part.stat().st_mode:
+        shutil.copymode(path, part)
 
 
 def remove_parts(path: Path) -> None:
     """Remove what killed processes have left that were about to put a file in this place."""
-    for part in path.parent.glob(_part_name(glob.escape(_stem(path)), "[0-9a-f]" * 32)):
+    for part in path.parent.glob(_part_name(glob.escape(_stem(path)), "[0-9a-f]" * _N_UNIQUE)):
         with suppress(OSError):
             part.unlink()
 

@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -51,6 +52,14 @@ def test_auto_is_the_accelerator_that_torch_finds(monkeypatch):
     monkeypatch.setattr(torch, "empty", empty)
     assert resolve_device("auto") == there
     assert resolve_device(found) == there
+
+
+def test_auto_takes_no_mps_for_plain_rows(monkeypatch):
+    found = torch.device("mps")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: found)
+    assert resolve_device("auto", plain=True) == CPU
+    with pytest.raises(ValueError, match="device='mps' cannot be used here"):
+        resolve_device("mps", plain=True)
 
 
 def test_an_accelerator_that_cannot_be_used_is_refused(monkeypatch):
@@ -109,12 +118,15 @@ def test_auto_precision_elsewhere_is_float32():
 
 
 def test_total_memory(monkeypatch):
-    assert total_memory(torch.device("mps")) is None
     assert total_memory(torch.device("cpu")) > 10**8
-    monkeypatch.setattr(
-        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=80)
-    )
+    assert total_memory(torch.device("meta")) is None
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 60)
+    assert total_memory(torch.device("mps")) == 60
+    for kind, n_bytes in ((torch.cuda, 80), (torch.xpu, 70)):
+        properties = SimpleNamespace(total_memory=n_bytes)
+        monkeypatch.setattr(kind, "get_device_properties", lambda device, told=properties: told)
     assert total_memory(torch.device("cuda")) == 80
+    assert total_memory(torch.device("xpu")) == 70
 
 
 @pytest.mark.parametrize(
@@ -127,7 +139,8 @@ def test_total_memory(monkeypatch):
 def test_the_limits_of_control_groups_are_known(line, file, base, tmp_path):
     """That of a group holds for those in it too, and what is above the root is none."""
     membership, root = tmp_path / "cgroup", tmp_path / "root"
-    membership.write_text(f"8:cpu:/other\n{line}\n")
+    # A name of a group need not be text.
+    membership.write_bytes(f"8:cpu:/other\n{line}\n1:misc:/".encode() + b"\xff\n")
     assert list(_limits_of_groups(membership, root)) == []
     (root / base / "box" / "inner").mkdir(parents=True)
     (root / base / "box" / file).write_text("5000\n")
@@ -357,6 +370,20 @@ def test_ctrl_c_stops_what_runs_side_by_side(two_threads):
     finally:
         signal.signal(signal.SIGINT, before)
     assert stopped == [True, True]
+
+
+def test_no_wait_for_others_is_without_a_limit(two_threads, monkeypatch):
+    """On Windows, Ctrl-C ends none before it is over."""
+
+    def spy(*args):
+        limits.append(args[1])
+        return wait(*args)
+
+    limits, wait = [], _backend.wait
+    monkeypatch.setattr(_backend, "wait", spy)
+    assert side_by_side([partial(time.sleep, 0.5), int], CPU) == [None, 0]
+    assert len(limits) > 1
+    assert all(0 < limit < 1 for limit in limits)
 
 
 def test_seeded_blocks_of_two_threads_do_not_mix():

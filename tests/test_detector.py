@@ -178,6 +178,23 @@ def test_pickles_score_bitwise_the_same(fitted, tmp_path):
         assert copied.offset_ == detector.offset_
 
 
+def test_a_mapped_pickle_can_be_written_anew(images, tmp_path):
+    """It was cut off under the detector that still read it, which ends the process."""
+    path = tmp_path / "detector.joblib"
+    joblib.dump(SVDRNDDetector(**QUICK).fit(images), path)
+    loaded = joblib.load(path, mmap_mode="r").calibrate(images)
+    assert not any(isinstance(value, np.memmap) for value in vars(loaded).values())
+    joblib.dump(loaded, path)
+    assert joblib.load(path).offset_ == loaded.offset_
+
+
+def test_a_pickle_with_a_path_opens_on_another_system(tmp_path):
+    pickled = pickle.dumps(SVDRNDDetector(checkpoint=tmp_path / "fit"))
+    assert b"PosixPath" not in pickled
+    assert b"WindowsPath" not in pickled
+    assert pickle.loads(pickled).checkpoint == str(tmp_path / "fit")
+
+
 def test_a_pickle_of_another_version_is_warned_of(monkeypatch):
     detector = SVDRNDDetector(random_state=0)
     with monkeypatch.context() as patched:

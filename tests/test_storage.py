@@ -68,6 +68,21 @@ def test_a_full_disk_is_an_error_at_once(folder):
     assert told.value.filename == str(folder)
 
 
+def test_room_is_taken_where_the_system_cannot_reserve_it(folder, monkeypatch):
+    """A file with a hole ends the process when the disk is full."""
+
+    def spy(file, *args, **kwargs):
+        taken.append(os.fstat(file.fileno()).st_blocks * 512)
+        return memmap(file, *args, **kwargs)
+
+    taken, memmap = [], np.memmap
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    monkeypatch.setattr(np, "memmap", spy)
+    array = Storage(0).empty((3, 2**17 + 1))
+    assert array.shape == (3, 2**17 + 1)
+    assert taken[0] >= 4 * array.numel()
+
+
 def test_an_error_names_the_file_that_was_asked_for(tmp_path):
     path = tmp_path / "missing" / "file"
     with pytest.raises(FileNotFoundError) as told:
@@ -103,13 +118,35 @@ def test_links_stay_and_special_files_are_refused(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are other ones there")
-def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path):
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_whole(path, b"old")
     path.chmod(0o600)
+    modes, fsync = [], os.fsync
+
+    def spy(descriptor):
+        modes.append(os.fstat(descriptor).st_mode & 0o777)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
     write_whole(path, b"new")
     assert path.read_bytes() == b"new"
-    assert path.stat().st_mode & 0o777 == 0o600
+    # And while it is written.
+    assert [*modes, path.stat().st_mode & 0o777] == [0o600, 0o600]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are other ones there")
+def test_permissions_that_are_right_are_not_set(tmp_path, monkeypatch):
+    """Some mounts refuse that."""
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    write_whole(tmp_path / "file", b"old")
+    write_whole(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_parts_of_killed_processes_are_removed(tmp_path):

@@ -7,12 +7,14 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
+
+from joblib.backports import concurrency_safe_rename
 
 from .._logging import logger
 
@@ -110,7 +112,7 @@ def download(
                 f"{url} is not the file it should be: its SHA-256 is {digest}, not {sha256}. "
                 "Nothing was kept."
             )
-        os.replace(part, path)
+        concurrency_safe_rename(part, path)
     return path
 
 
@@ -170,7 +172,9 @@ def _exclusively(folder: Path) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Some file systems have no locks.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

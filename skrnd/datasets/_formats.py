@@ -112,12 +112,13 @@ def load_idx(path: Any) -> np.ndarray:
 
     Examples
     --------
-    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
     >>> from skrnd.datasets import load_idx
-    >>> with tempfile.NamedTemporaryFile() as file:
-    ...     _ = file.write(bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6]))
-    ...     file.flush()
-    ...     load_idx(file.name)
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "two-rows-idx2-ubyte")
+    ...     _ = path.write_bytes(bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6]))
+    ...     load_idx(path)
     array([[1, 2, 3],
            [4, 5, 6]], dtype=uint8)
     """
@@ -179,13 +180,14 @@ def load_npz(path: Any, *, return_X_y: bool = False) -> Any:
 
     Examples
     --------
-    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
     >>> import numpy as np
     >>> from skrnd.datasets import load_npz
-    >>> with tempfile.NamedTemporaryFile(suffix=".npz") as file:
-    ...     np.savez(file, X=np.zeros((5, 3, 32, 32), dtype=np.uint8))
-    ...     file.flush()
-    ...     load_npz(file.name).data.shape
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "images.npz")
+    ...     np.savez(path, X=np.zeros((5, 3, 32, 32), dtype=np.uint8))
+    ...     load_npz(path).data.shape
     (5, 3, 32, 32)
     """
     try:

@@ -101,7 +101,7 @@ def load_image_folder(
     files: dict[str, list[Path]] = {}
     for file in sorted(_files_below(root)):
         inside = file.relative_to(root).parts
-        if any(part.startswith(".") for part in inside) or file.suffix.lower() not in endings:
+        if file.name.startswith(".") or file.suffix.lower() not in endings:
             continue
         # A link that leads nowhere is told of with all that cannot be read.
         if file.is_file() or not file.exists():
@@ -139,9 +139,12 @@ def _files_below(root: Path) -> Iterator[Path]:
             subfolders.clear()
             continue
         seen.add((label, here))
-        # Nor is a folder below itself, under another label.
+        # Nor is a folder below itself, under another label. Hidden ones may not be ours to read,
+        # as the wastebasket of a memory card.
         subfolders[:] = [
-            one for one in subfolders if not here.is_relative_to((here / one).resolve())
+            one
+            for one in subfolders
+            if not one.startswith(".") and not here.is_relative_to((here / one).resolve())
         ]
         yield from (Path(folder, name) for name in names)
 

@@ -1,5 +1,6 @@
 """Downloads from a server on the loopback address, a bad one at times."""
 
+import errno
 import hashlib
 import multiprocessing
 from contextlib import contextmanager
@@ -223,6 +224,15 @@ def test_several_processes_get_it_once(server, tmp_path):
 def download_in_process(url, path):
     """At module level, for spawn."""
     download(url, path, sha256=SHA256, progress=False)
+
+
+def test_a_file_system_without_locks(server, tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", refuse)
+    get(server, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
 
 
 def test_the_bar_shows_what_is_done(server, tmp_path, monkeypatch):

@@ -40,6 +40,21 @@ def test_folder(tmp_path, rng):
     ]
 
 
+def test_hidden_folders_need_not_be_ours_to_read(tmp_path, rng, monkeypatch):
+    """As the wastebasket of a memory card, which belongs to the system."""
+
+    def scan(folder):
+        if os.path.basename(folder) == ".Trashes":
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return scandir(folder)
+
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", scan)
+    save(tmp_path / "a.png", rng.integers(0, 256, (8, 8), dtype=np.uint8))
+    (tmp_path / ".Trashes").mkdir()
+    assert len(load_image_folder(tmp_path, size=(8, 8)).data) == 1
+
+
 def test_pictures_directly_in_the_folder(tmp_path, rng):
     save(tmp_path / "photos" / "a.png", rng.integers(0, 256, (8, 8), dtype=np.uint8))
     X, y = load_image_folder(tmp_path / "photos", size=(4, 6), color="grey", return_X_y=True)

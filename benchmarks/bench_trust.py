@@ -3,11 +3,11 @@
     python benchmarks/bench_trust.py
 
 False alarms on new images, over ten seeds each of which draws its own training and
-test images; false alarms and what is found at several rates that the threshold was
-calibrated to; false alarms where `contamination` is a number; and what is found after
-training on CIFAR-10 images with SVHN among them that nobody has labelled, by this
-detector, by it with the training images trimmed, and by scikit-learn's on the same
-images. Writes docs/benchmark_trust.md from docs/benchmark_trust.jsonl.
+test images; false alarms on new scenes where few were photographed many times; false
+alarms and what is found at several rates that the threshold was calibrated to; false
+alarms where `contamination` is a number; and what is found after training on CIFAR-10
+images with SVHN among them that nobody has labelled, by this detector, by it with the
+training images trimmed, and by scikit-learn's on the same images. Writes docs/benchmark_trust.md from docs/benchmark_trust.jsonl.
 """
 
 from functools import partial
@@ -32,6 +32,8 @@ from bench_peers import TARGETS, prepared
 from skrnd import SVDRNDDetector
 
 N_TRAIN, N_EPOCHS = 4_000, 2
+# Ways of which 1,500 images come: frames of few scenes, or as many scenes.
+N_FRAMES, N_IMAGES, N_SCENES_APART = [1, 5, 25], 1_500, 500
 RATES, N_CALIBRATION = [0.05, 0.01, 0.002], 1_500
 # Rows without image structure, of which each seed draws some to train on and as many new ones.
 TABLES, N_ROWS = ["cardiotocography", "pageblocks"], 800
@@ -62,6 +64,31 @@ def false_alarms(cell, directory):
         "n_held_out": len(detector.calibration_scores_),
         "n_new": len(new),
     }
+
+
+def frames(images, n_frames, rng):
+    """Frames of each image: it moves by up to a pixel, and the camera adds a little noise."""
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    height, width = images.shape[2:]
+    shots = []
+    for i in np.repeat(np.arange(len(images)), n_frames):
+        down, right = rng.integers(0, 3, size=2)
+        shots.append(padded[i, :, down : down + height, right : right + width])
+    shots = np.stack(shots)
+    return np.clip(shots + rng.normal(scale=2, size=shots.shape), 0, 255).astype(np.uint8)
+
+
+def grouped(cell, directory):
+    """False alarms on scenes that are new, where each was photographed several times."""
+    rng = np.random.default_rng(cell["seed"])
+    scenes = rng.permutation(load_set(directory, "cifar10_train"))
+    n_scenes = N_IMAGES // cell["n_frames"]
+    detector = SVDRNDDetector(random_state=cell["seed"])
+    detector.fit(frames(scenes[:n_scenes], cell["n_frames"], rng))
+    new = frames(load_set(directory, "cifar10_test"), 1, rng)
+    by_frames = float(np.mean(detector.predict(new) == -1))
+    detector.calibrate(frames(scenes[n_scenes : n_scenes + N_SCENES_APART], 1, rng))
+    return {"by_frames": by_frames, "by_scenes": float(np.mean(detector.predict(new) == -1))}
 
 
 def calibrated(cell, directory):
@@ -140,6 +167,7 @@ def impure(cell, directory):
 def measure(cell, directory):
     parts = {
         "false alarms": false_alarms,
+        "grouped": grouped,
         "calibrated": calibrated,
         "contaminated": contaminated,
         "impure": impure,
@@ -167,6 +195,17 @@ def alarms_table(records):
             ]
         )
     header = ["normal images", "seeds", "false alarms", "range", "deviation explained"]
+    return markdown_table(header, rows)
+
+
+def grouped_table(records):
+    rows = []
+    for n_frames in N_FRAMES:
+        results = [r["result"] for r in records if r["cell"]["n_frames"] == n_frames]
+        if results:
+            shares = [spread([r[name] for r in results]) for name in ("by_frames", "by_scenes")]
+            rows.append([f"{N_IMAGES // n_frames:,}", str(n_frames), *shares])
+    header = ["scenes", "frames of each", "false alarms", "after `calibrate`"]
     return markdown_table(header, rows)
 
 
@@ -214,6 +253,7 @@ def main():
     parser = option_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=10, help="of the false alarms")
     parser.add_argument("--calibrated-seeds", type=int, default=5)
+    parser.add_argument("--grouped-seeds", type=int, default=3)
     parser.add_argument("--impure-seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
@@ -221,6 +261,11 @@ def main():
         {"part": "false alarms", "target": target, "seed": seed}
         for seed in range(options.seeds)
         for target in TARGETS
+    ]
+    of_scenes = [
+        {"part": "grouped", "n_frames": n_frames, "seed": seed}
+        for seed in range(options.grouped_seeds)
+        for n_frames in N_FRAMES
     ]
     at_rates = [
         {"part": "calibrated", "target": target, "seed": seed}
@@ -241,7 +286,7 @@ def main():
     ]
     path = DOCS / "benchmark_trust.md"
     records = run_cells(
-        alarms + at_rates + as_a_number + mixed,
+        alarms + of_scenes + at_rates + as_a_number + mixed,
         partial(measure, directory=options.data),
         path.with_suffix(".jsonl"),
         n_jobs=options.jobs,
@@ -254,6 +299,13 @@ def main():
         "threshold promises .05. Mean and standard deviation over seeds; the deviation explained "
         "is what the number of images held out, and of new ones, makes by itself.\n\n"
         + alarms_table([r for r in records if r["cell"]["part"] == "false alarms"])
+        + "\n## Many pictures of few scenes\n\n"
+        f"`SVDRNDDetector()` on {N_IMAGES:,} images: photographs of so many CIFAR-10 images, each "
+        "moved by up to a pixel along both axes and with a noise of two grey levels. Of "
+        "photographs of other images, one of each, the share that is called novel, before and "
+        f"after `calibrate` with {N_SCENES_APART} of further ones. The threshold promises .05. "
+        f"Mean and standard deviation over {options.grouped_seeds} seeds.\n\n"
+        + grouped_table([r for r in records if r["cell"]["part"] == "grouped"])
         + "\n## At other rates\n\n"
         f"The same detectors after `calibrate` with {N_CALIBRATION:,} further images, of which a "
         "third compares the four judgements of each: shares of 2,000 images each that raise an "
@@ -277,7 +329,15 @@ def main():
         + "\n"
         + provenance(
             records,
-            command_line(__file__, parser, options, "seeds", "calibrated_seeds", "impure_seeds"),
+            command_line(
+                __file__,
+                parser,
+                options,
+                "seeds",
+                "grouped_seeds",
+                "calibrated_seeds",
+                "impure_seeds",
+            ),
         )
     )
     print(path.read_text())

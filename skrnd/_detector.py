@@ -797,10 +797,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         )
 
     def _doubt_twins(self, held: torch.Tensor, keys: np.ndarray) -> None:
-        """Warn where most rows that are to set the threshold are among those trained on."""
+        """Warn where many rows that are to set the threshold are among those trained on."""
         n_twins = are_among(row_keys(held.split(block_rows(self.input_shape_))), keys).sum()
-        # A few may be alike without being the same.
-        if n_twins > len(held) / 2:
+        # A few may be alike without being the same. If a share s of them all scores too well,
+        # 1 / (1 - s) times as many new ones raise an alarm as should: a third more, from here on.
+        if n_twins > len(held) / 4:
             warnings.warn(
                 f"{n_twins} of {len(held)} rows held out to set the threshold are equal to rows "
                 "that are trained on. If rows are more than once in X, new normal ones will raise "
@@ -1151,9 +1152,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         The conformal p-value of a row is the share of rows that score no higher than it does,
         among the held-out normal rows and itself [1]_. For a new normal row it is at most p
         with probability p or less, whatever the images and however good the detector, if the
-        held-out rows had no part in the training. To be sure of that, call `calibrate` with
-        new rows. `early_stopping` and ``k="auto"`` do look at the rows that `fit` holds out,
-        but that has not been seen to matter.
+        held-out rows had no part in the training. That is so on average over the rows held out:
+        for one detector the probability differs the more, the fewer they are. To be sure that
+        they had no part, call `calibrate` with new rows. `early_stopping` and ``k="auto"`` do
+        look at the rows that `fit` holds out, but that has not been seen to matter.
 
         Parameters
         ----------

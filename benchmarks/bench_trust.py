@@ -7,7 +7,8 @@ test images; false alarms on new scenes where few were photographed many times; 
 alarms and what is found at several rates that the threshold was calibrated to; false
 alarms where `contamination` is a number; and what is found after training on CIFAR-10
 images with SVHN among them that nobody has labelled, by this detector, by it with the
-training images trimmed, and by scikit-learn's on the same images. Writes docs/benchmark_trust.md from docs/benchmark_trust.jsonl.
+training images trimmed, and by scikit-learn's on the same images. Writes
+docs/benchmark_trust.md from docs/benchmark_trust.jsonl.
 """
 
 from functools import partial

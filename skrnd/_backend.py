@@ -209,7 +209,10 @@ def side_by_side(
                 stop.set()
             for future in futures:
                 future.cancel()
-            wait(futures)
+            # A second signal comes too early for what is at work still.
+            while not all(future.done() for future in futures):
+                with suppress(BaseException):
+                    wait(futures)
             raise
 
 

@@ -372,6 +372,33 @@ def test_ctrl_c_stops_what_runs_side_by_side(two_threads):
     assert stopped == [True, True]
 
 
+def test_a_second_ctrl_c_waits_for_what_is_at_work(two_threads):
+    """Nobody else is to have what that still uses."""
+    begun, finished = threading.Event(), []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def work():
+        begun.set()
+        time.sleep(1)
+        finished.append(1)
+
+    def press():
+        begun.wait()
+        for _ in range(3):
+            time.sleep(0.1)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    pressing = threading.Thread(target=press)
+    pressing.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            side_by_side([work, work], CPU)
+        assert finished == [1, 1]
+    finally:
+        pressing.join()
+        signal.signal(signal.SIGINT, before)
+
+
 def test_no_wait_for_others_is_without_a_limit(two_threads, monkeypatch):
     """On Windows, Ctrl-C ends none before it is over."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import math
 import os
@@ -21,9 +20,8 @@ import torch
 from joblib.backports import concurrency_safe_rename
 from sklearn import get_config
 
-# Hexadecimal digits that tell the files apart which several write at once. Windows allows
-# 259 characters in a path.
-_N_UNIQUE = 8
+# Hexadecimal digits that tell files apart: few, since Windows allows 259 characters in a path.
+_N_DIGITS = 8
 
 
 def working_bytes(share: float) -> int:
@@ -97,7 +95,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
     # Of a name of its own, for others may be writing the same file.
-    part = path.with_name(_part_name(_stem(path), uuid.uuid4().hex[:_N_UNIQUE]))
+    part = path.with_name(_part_name(path, uuid.uuid4().hex[:_N_DIGITS]))
     try:
         with part.open("xb") as file:
             _let_the_same_read(path, part)
@@ -127,18 +125,12 @@ def _let_the_same_read(path: Path, part: Path) -> None:
 
 def remove_parts(path: Path) -> None:
     """Remove what killed processes have left that were about to put a file in this place."""
-    for part in path.parent.glob(_part_name(glob.escape(_stem(path)), "[0-9a-f]" * _N_UNIQUE)):
+    for part in path.parent.glob(_part_name(path, "[0-9a-f]" * _N_DIGITS)):
         with suppress(OSError):
             part.unlink()
 
 
-def _stem(path: Path) -> str:
-    """The name, or what tells it from others and leaves a part's name no longer than allowed."""
-    name = path.name
-    if len(name) <= 40:
-        return name
-    return f"{name[:32]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
-
-
-def _part_name(stem: str, unique: str) -> str:
-    return f".{stem}.{unique}.part"
+def _part_name(path: Path, unique: str) -> str:
+    # A digest, since the name itself may leave no room for more, or be a pattern.
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:_N_DIGITS]
+    return f".skrnd-{digest}.{unique}.part"

@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -34,7 +35,8 @@ class _Verdict(nn.Module):
 
     def __init__(self, detector: SVDRNDDetector) -> None:
         super().__init__()
-        self.pairs = nn.ModuleList(detector._pairs)
+        # A copy: the export touches the modules that it traces.
+        self.pairs = nn.ModuleList(deepcopy(detector._pairs))
         self.layout = detector._layout
         per_channel = (-1,) + (1,) * (len(detector.input_shape_) - 1)
         self.register_buffer("mean", torch.tensor(detector.mean_).reshape(per_channel))
@@ -114,8 +116,7 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
         # What torch's exporter says of itself.
         for category in (DeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", category)
-        # On the CPU and by themselves: the export touches the modules that it traces.
-        verdict = _Verdict(_on_the_cpu(detector)).eval()
+        verdict = _Verdict(detector).cpu().eval()
         # Two rows, for a graph of one would be one for one row only.
         example = torch.zeros(2, *detector.sample_shape_, dtype=torch.float32)
         program = torch.onnx.export(
@@ -130,12 +131,6 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
         assert program is not None  # which it is for the older exporter only
         graph = program.model_proto.SerializeToString()
     write_whole(Path(path), graph)
-
-
-def _on_the_cpu(detector: SVDRNDDetector) -> SVDRNDDetector:
-    copy = object.__new__(type(detector))
-    copy.__setstate__({**detector.__getstate__(), "device": "cpu"})
-    return copy
 
 
 @contextmanager

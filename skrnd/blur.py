@@ -35,6 +35,7 @@ class SpectrumTransformer(BaseImageTransformer):
     """Change the singular values of every channel."""
 
     k: float
+    _parameter_constraints: dict[str, Any] = {**LAYOUT_CONSTRAINTS, "k": _K_CONSTRAINT}
 
     def _change(self, s: torch.Tensor, is_kept: torch.Tensor) -> torch.Tensor:
         """What becomes of the singular values, of which all but the K smallest are kept."""
@@ -222,11 +223,6 @@ class SVDBlur(SpectrumTransformer):
     4
     """
 
-    _parameter_constraints: dict[str, Any] = {
-        **LAYOUT_CONSTRAINTS,
-        "k": _K_CONSTRAINT,
-    }
-
     def __init__(
         self,
         k: float = 0.875,
@@ -299,11 +295,6 @@ class SVDSoften(SpectrumTransformer):
     >>> float(np.ptp(np.log(after[1:] / after[0]) / np.log(before[1:] / before[0])).round(6))
     0.0
     """
-
-    _parameter_constraints: dict[str, Any] = {
-        **LAYOUT_CONSTRAINTS,
-        "k": _K_CONSTRAINT,
-    }
 
     def __init__(
         self,
@@ -381,8 +372,7 @@ class SVDSharpen(SpectrumTransformer):
     """
 
     _parameter_constraints: dict[str, Any] = {
-        **LAYOUT_CONSTRAINTS,
-        "k": _K_CONSTRAINT,
+        **SpectrumTransformer._parameter_constraints,
         "gain": [Interval(Real, 1, None, closed="neither")],
     }
 
@@ -463,10 +453,7 @@ class DCTBlur(_SeparableBlur):
     [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
 
-    _parameter_constraints: dict[str, Any] = {
-        **LAYOUT_CONSTRAINTS,
-        "k": _K_CONSTRAINT,
-    }
+    _parameter_constraints: dict[str, Any] = {**LAYOUT_CONSTRAINTS, "k": _K_CONSTRAINT}
 
     def __init__(
         self,

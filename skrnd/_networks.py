@@ -455,24 +455,16 @@ def outline_networks(
         return _named(network, input_shape)(input_shape, n_targets, n_members)
 
 
-def count_arrays(
-    network: str, input_shape: tuple[int, ...], n_targets: int, n_members: int
-) -> tuple[int, int]:
-    """How many arrays a predictor and its targets have, once they are folded, and how many values.
+def count_values(network: str, input_shape: tuple[int, ...], n_targets: int, n_members: int) -> int:
+    """How many weights a predictor and its targets have together, once they are folded.
 
     Of so many networks, one of each kind is outlined.
     """
     predictor, targets = outline_networks(network, input_shape, n_targets=1, n_members=1)
     for part in (predictor, targets):
         fold_norms(part.eval())
-
-    def total(count: Callable[[nn.Module], int]) -> int:
-        return count(predictor) + count(targets) + (n_targets - 1) * count(targets.heads)
-
-    n_arrays = total(lambda part: len(part.state_dict()))
-    n_values = total(lambda part: sum(value.numel() for value in part.state_dict().values()))
-    # The members of perceptrons share their arrays.
-    return n_arrays if len(input_shape) == 1 else n_arrays * n_members, n_values * n_members
+    n_each = count_weights(predictor) + count_weights(targets)
+    return n_members * (n_each + (n_targets - 1) * count_weights(targets.heads))
 
 
 def _named(

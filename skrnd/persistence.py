@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import blur, geometry
 from ._detector import WHAT_TO_PASS, SVDRNDDetector
 from ._images import ImageLayout
-from ._networks import count_arrays
+from ._networks import count_values
 from ._storage import write_whole
 
 __all__ = ["FileFormatError", "load", "save"]
@@ -293,14 +293,13 @@ def _check_networks(fitted: dict[str, Any], pair: Mapping[str, np.ndarray], grou
     if len(group) != n_targets - 1 or not all(type(i) is int and 0 <= i < n_copies for i in group):
         raise ValueError(f"{n_targets} targets for the copies {group} of {n_copies}")
     network, input_shape = fitted["_architecture"], fitted["input_shape_"]
-    # Besides those by which the targets are standardised.
-    weights = [value for name, value in pair.items() if name not in _STANDARDS]
-    found = (len(weights), sum(value.size for value in weights))
-    # Values too: of networks whose arrays are empty, a small file could hold a great many.
-    if found != count_arrays(network, input_shape, n_targets, n_members):
+    # Besides those by which the targets are standardised. Values and not arrays, of which a
+    # small file can hold a great many, if they are empty.
+    n_values = sum(value.size for name, value in pair.items() if name not in _STANDARDS)
+    if n_values != count_values(network, input_shape, n_targets, n_members):
         raise ValueError(
-            f"{found[0]} arrays of {found[1]} values are not those of {n_targets} targets of "
-            f"{n_members} networks {network!r} for inputs of shape {input_shape}"
+            f"{n_values} values are not those of {n_targets} targets of {n_members} networks "
+            f"{network!r} for inputs of shape {input_shape}"
         )
     if not (pair["targets.scale"] > 0).all():
         raise ValueError("targets.scale must be positive")

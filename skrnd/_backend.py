@@ -14,23 +14,33 @@ from typing import Any, TypeVar
 import torch
 
 _T = TypeVar("_T")
-# Only what users supply draws from torch's global generator; one at a time,
-# or two fits in two threads would take each other's numbers.
-_GLOBAL_GENERATOR_LOCK = threading.Lock()
-# Held while torch's number of threads is lowered, which is what new threads begin with.
-_NUMBER_OF_THREADS_LOCK = threading.Lock()
-# Held while torch's settings of a GPU are changed, which all threads share.
-_PRECISION_LOCK = threading.Lock()
-# Held by the one thread that goes through networks which may keep what they have seen.
-_NETWORKS_LOCK = threading.Lock()
-# Threads that have nothing to do, by their number and the threads of torch each has.
-_IDLE_POOLS: dict[tuple[int, int], list[ThreadPoolExecutor]] = {}
-# Of the process that imported this; a forked one has another.
-_PID = os.getpid()
 # How long Ctrl-C may go unheard.
 _SECONDS_DEAF = 0.2
 # Values of a part of the rows, of which the cache of a core holds a few copies.
 _CACHED_VALUES = 2**18
+
+
+class _Shared:
+    """What the threads of a process share; a forked process, which has not those, its own."""
+
+    def __init__(self, *, is_forked: bool = False) -> None:
+        self.is_forked = is_forked
+        # Only what users supply draws from torch's global generator; one at a time,
+        # or two fits in two threads would take each other's numbers.
+        self.global_generator = threading.Lock()
+        # Held while torch's number of threads is lowered, which is what new threads begin with.
+        self.number_of_threads = threading.Lock()
+        # Held while torch's settings of a GPU are changed, which all threads share.
+        self.precision = threading.Lock()
+        # Held by the one thread that goes through networks which may keep what they have seen.
+        self.networks = threading.Lock()
+        # Threads that have nothing to do, by their number and the threads of torch each has.
+        self.idle_pools: dict[tuple[int, int], list[ThreadPoolExecutor]] = {}
+
+
+_shared = _Shared()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=partial(_Shared.__init__, _shared, is_forked=True))
 
 
 def resolve_device(device: str | torch.device, *, plain: bool = False) -> torch.device:
@@ -178,7 +188,7 @@ def side_by_side(
     stop : Event, default=None
         Set when one of the calls fails, or Ctrl-C is pressed, for the others to look at.
     """
-    with _NUMBER_OF_THREADS_LOCK:
+    with _shared.number_of_threads:
         n_threads = torch.get_num_threads()
     n_workers = max(1, min(n_threads, len(calls)))
     n_each = 1 if small else n_threads // n_workers
@@ -223,8 +233,8 @@ def _pool(n_workers: int, n_each: int) -> Iterator[ThreadPoolExecutor | None]:
     They are kept for the next call, as many pools as were ever used at once: to make one
     lowers, for a moment, the number of threads that all new ones of the program begin with.
     """
-    with _NUMBER_OF_THREADS_LOCK:
-        idle = _IDLE_POOLS.setdefault((n_workers, n_each), [])
+    with _shared.number_of_threads:
+        idle = _shared.idle_pools.setdefault((n_workers, n_each), [])
         pool = idle.pop() if idle else _new_pool(n_workers, n_each)
     try:
         yield pool
@@ -339,7 +349,7 @@ def _one_thread_if_forked() -> Iterator[None]:
     The threads of OpenMP are not forked with the process that started them, and GNU's
     waits for them for ever.
     """
-    if os.getpid() == _PID:
+    if not _shared.is_forked:
         yield
         return
     n_threads = torch.get_num_threads()
@@ -350,22 +360,10 @@ def _one_thread_if_forked() -> Iterator[None]:
         torch.set_num_threads(n_threads)
 
 
-def _renew_locks() -> None:
-    """Let go, in a forked process, of threads that are not there, and of what they held."""
-    global _GLOBAL_GENERATOR_LOCK, _NUMBER_OF_THREADS_LOCK, _PRECISION_LOCK, _NETWORKS_LOCK
-    _GLOBAL_GENERATOR_LOCK, _NUMBER_OF_THREADS_LOCK = threading.Lock(), threading.Lock()
-    _PRECISION_LOCK, _NETWORKS_LOCK = threading.Lock(), threading.Lock()
-    _IDLE_POOLS.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
-
-
 @contextmanager
 def one_thread_at_a_time() -> Iterator[None]:
     """Let the other threads of this process wait for the block."""
-    with _NETWORKS_LOCK:
+    with _shared.networks:
         yield
 
 
@@ -381,7 +379,7 @@ def whole_float32(device: torch.device) -> Iterator[None]:
         return
     # torch's annotations know nothing of what these are.
     backends: Any = torch.backends
-    with _PRECISION_LOCK:
+    with _shared.precision:
         # What is set once does not follow torch's common setting any more.
         kinds = [
             kind
@@ -403,7 +401,7 @@ def global_generators_kept(device: torch.device) -> Iterator[None]:
     """Let torch's global generators, that of the CPU and that of a device, stay as they are."""
     others = [] if device.type == "cpu" else [device]
     forked = torch.random.fork_rng(devices=others, device_type=device.type)
-    with _GLOBAL_GENERATOR_LOCK, forked:
+    with _shared.global_generator, forked:
         yield
 
 

@@ -240,7 +240,7 @@ def test_threads_are_made_once(monkeypatch, two_threads):
 
 @pytest.fixture
 def no_threads_yet(monkeypatch):
-    monkeypatch.setattr(_backend, "_IDLE_POOLS", {})
+    monkeypatch.setattr(_backend._shared, "idle_pools", {})
 
 
 def test_without_further_threads_one_follows_upon_the_other(

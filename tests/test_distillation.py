@@ -587,7 +587,7 @@ def test_an_interrupted_epoch_holds_nothing(pieces, monkeypatch):
     training = prepare(*pieces, supplied=True)
     with pytest.raises(KeyboardInterrupt):
         run_epoch([training])
-    assert not skrnd._backend._GLOBAL_GENERATOR_LOCK.locked()
+    assert not skrnd._backend._shared.global_generator.locked()
 
 
 @pytest.mark.parametrize(("batch_size", "n_threads"), [(16, 1), (512, 2)])

@@ -205,7 +205,7 @@ class BaseImageTransformer(
         else:
             images = torch.from_numpy(np.array(images, dtype=_numpy_dtype(work), order="C"))
         with torch.autocast(images.device.type, enabled=False):
-            new = _as_tensor(self._transform_images(images))
+            new = as_tensor(self._transform_images(images))
         if new.shape != images.shape:
             raise ValueError(
                 f"{type(self).__name__} must keep the shape of images: {tuple(images.shape)} "
@@ -259,8 +259,8 @@ class BaseImageTransformer(
         return tags
 
 
-def _as_tensor(images: Any) -> torch.Tensor:
-    """What a subclass returns, as a tensor."""
+def as_tensor(images: Any) -> torch.Tensor:
+    """Images of numpy's, as a subclass or joblib hands them out, as a tensor."""
     if isinstance(images, torch.Tensor):
         return images
     images = np.asarray(images)

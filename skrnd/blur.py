@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt
 
 from ._backend import in_parts, own_torch_state, widest_float
 from ._validation import LAYOUT_CONSTRAINTS
-from .base import BaseImageTransformer
+from .base import BaseImageTransformer, as_tensor
 
 __all__ = ["DCTBlur", "GaussianBlur", "SVDBlur", "SVDSharpen", "SVDSoften"]
 
@@ -94,7 +94,7 @@ def decompose(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     # Not as decorators: joblib, which caches this, knows a new version by its source.
     with own_torch_state(), torch.no_grad():
-        stacks = in_parts(_taken_apart, _as_tensor(images).flatten(0, 1))
+        stacks = in_parts(_taken_apart, as_tensor(images).flatten(0, 1))
         s, v = (stack.unflatten(0, images.shape[:2]).numpy() for stack in stacks)
     return s, v
 
@@ -105,12 +105,7 @@ def transform_decomposed(
     transformer: SpectrumTransformer, images: np.ndarray, s: np.ndarray, v: np.ndarray
 ) -> np.ndarray:
     """The same as `transform`, of images (n, C, H, W) that `decompose` has seen already."""
-    return transformer._transform_decomposed(*map(_as_tensor, (images, s, v))).numpy()
-
-
-def _as_tensor(array: np.ndarray) -> torch.Tensor:
-    # What joblib maps from a file is read-only, and torch has no such tensors.
-    return torch.from_numpy(np.require(array, requirements="W"))
+    return transformer._transform_decomposed(*map(as_tensor, (images, s, v))).numpy()
 
 
 def _taken_apart(channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,7 +114,17 @@ def _taken_apart(channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     # The squares of very large values, and of very small ones, have no room in a double.
     largest = x.abs().amax((1, 2), keepdim=True)
     scale = torch.where(largest > 0, largest, 1)
-    s, v = _singular_values_and_vectors(x / scale, _tolerance(channels))
+    x = x / scale
+    # The eigenvectors of x^T x are to be had in half the time of an SVD.
+    squares, v = torch.linalg.eigh(x.mT @ x)
+    s, v = squares.clamp_min(0).sqrt().flip(-1), v.flip(-1)
+    # Of the singular values, squaring leaves half of the digits.
+    told = 10 * math.sqrt(x.shape[1] * torch.finfo(x.dtype).eps)
+    if _tolerance(channels) < told:
+        unsure = s[:, -1] < s[:, 0] * told
+        if unsure.any():
+            _, s[unsure], vh = torch.linalg.svd(x[unsure], full_matrices=False)
+            v[unsure] = vh.mT
     return s * scale[:, :, 0], v
 
 
@@ -136,30 +141,6 @@ def _tall(channels: torch.Tensor) -> torch.Tensor:
     """
     x = channels.to(widest_float(channels.device))
     return x.mT if x.shape[1] < x.shape[2] else x
-
-
-def _singular_values_and_vectors(
-    x: torch.Tensor, tolerance: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Singular values, the largest first, and right singular vectors, as columns.
-
-    Parameters
-    ----------
-    x : tensor of shape (n, height, width), height >= width
-    tolerance : float
-        Which share of the largest singular value is to be told from 0.
-    """
-    # The eigenvectors of x^T x are to be had in half the time of an SVD.
-    squares, v = torch.linalg.eigh(x.mT @ x)
-    s, v = squares.clamp_min(0).sqrt().flip(-1), v.flip(-1)
-    # Of the singular values, squaring leaves half of the digits.
-    told = 10 * math.sqrt(x.shape[1] * torch.finfo(x.dtype).eps)
-    if tolerance < told:
-        unsure = s[:, -1] < s[:, 0] * told
-        if unsure.any():
-            _, s[unsure], vh = torch.linalg.svd(x[unsure], full_matrices=False)
-            v[unsure] = vh.mT
-    return s, v
 
 
 class SVDBlur(SpectrumTransformer):

@@ -8,7 +8,6 @@ import io
 import os
 import sys
 import sysconfig
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -25,6 +24,7 @@ from ._containers import as_numpy
 from ._distillation import Curves, Training
 from ._distributed import Ranks
 from ._storage import remove_parts, write_whole
+from ._warnings import warn
 
 # Parameters that change nothing about what is learned.
 _INDIFFERENT = {"checkpoint", "device", "memory", "verbose"}
@@ -138,11 +138,10 @@ class Checkpoint:
         try:
             write_whole(self.path, whole)
         except OSError as error:
-            warnings.warn(
+            warn(
                 f"checkpoint={str(self.path)!r} could not be written: {error}. The fit goes on, "
                 "and the checkpoint before this one is kept.",
                 RuntimeWarning,
-                stacklevel=2,
             )
 
     def remove(self) -> None:
@@ -153,11 +152,10 @@ class Checkpoint:
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
-            warnings.warn(
+            warn(
                 f"checkpoint={str(self.path)!r} could not be removed: {error}. The fit is "
                 "complete; remove the file, or the next fit goes on from it.",
                 RuntimeWarning,
-                stacklevel=2,
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from sklearn.utils import gen_batches
 
 from ._storage import working_bytes
 from ._strength import choose_strength
+from ._warnings import warn
 from .base import BaseImageTransformer
 from .blur import (
     DCTBlur,
@@ -249,11 +249,9 @@ def make_copies(
         energy += _energy(block.shown)
     for blur, change in zip(blurs, changes, strict=True):
         if change < _LEAST_CHANGE * energy:
-            warnings.warn(
+            warn(
                 f"{blur} leaves the images as they are, or nearly so. A copy that is not told from "
                 "the images teaches nothing, and spoils what is learned from them.",
-                UserWarning,
-                stacklevel=6,
             )
 
 

@@ -68,6 +68,7 @@ from ._validation import (
     look_like_pixels,
     validate_rows,
 )
+from ._warnings import warn
 
 # Share of new normal rows that contamination="auto" lets the threshold call novel.
 _FALSE_ALARM_RATE = 0.05
@@ -802,13 +803,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         # A few may be alike without being the same. If a share s of them all scores too well,
         # 1 / (1 - s) times as many new ones raise an alarm as should: a third more, from here on.
         if n_twins > len(held) / 4:
-            warnings.warn(
+            warn(
                 f"{n_twins} of {len(held)} rows held out to set the threshold are equal to rows "
                 "that are trained on. If rows are more than once in X, new normal ones will raise "
                 "more alarms than the threshold promises: pass each once, or call calibrate with "
                 "rows that are new.",
                 CalibrationWarning,
-                stacklevel=6,
             )
 
     def _doubt_plain_rows(self, X: np.ndarray) -> None:
@@ -819,11 +819,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             sign = "their values and their number are those of a square image"
         else:
             return
-        warnings.warn(
+        warn(
             f"X has plain rows of {self.input_shape_[0]} features, of which no copies are made, "
             f"and {sign}. If they are images, say so with image_shape.",
-            UserWarning,
-            stacklevel=7,
         )
 
     def _prepare(
@@ -984,12 +982,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self._calibrate(compared, held_out, _FALSE_ALARM_RATE)
         fewest = fewest_rows(_FALSE_ALARM_RATE)
         if len(held_out) < fewest:
-            warnings.warn(
+            warn(
                 f"Rows held out to set the threshold: {len(held_out)}; fewer than {fewest} "
                 f"cannot keep false alarms at {_FALSE_ALARM_RATE:.0%}, and it is their lowest "
                 "score. Pass more rows or a larger validation_fraction, or call calibrate.",
                 CalibrationWarning,
-                stacklevel=7,
             )
 
     def _calibrate(
@@ -1120,21 +1117,19 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         n_trained = np.count_nonzero(now._were_trained_on(X, np.arange(n_rows)))
         # A few may be alike without being the same.
         if n_trained > n_rows / 2:
-            warnings.warn(
+            warn(
                 f"{n_trained} of {n_rows} rows were trained on, and score too well: new normal "
                 f"rows will raise more alarms than false_alarm_rate={false_alarm_rate:g}. Pass "
                 "rows that are new.",
                 CalibrationWarning,
-                stacklevel=3,
             )
         n_novel = np.count_nonzero(now._scores(novelties) < now.offset_)
         if n_novel > n_rows / 2:
-            warnings.warn(
+            warn(
                 f"{n_novel} of {n_rows} rows, which are to be normal, were novel so far. If X "
                 "was prepared in another way than in fit (other values, size or colours), the new "
                 "threshold is of no use.",
                 CalibrationWarning,
-                stacklevel=3,
             )
         now._calibrate(compared, held_out, false_alarm_rate)
         if self._pairs is not now._pairs:
@@ -1260,12 +1255,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         }
         written = state.pop("_skrnd_version", __version__)
         if written != __version__:
-            warnings.warn(
+            warn(
                 f"The detector was pickled by skrnd {written}, and this is {__version__}. Pickles "
                 "are for the version that wrote them: see whether it scores as it did, or move "
                 "detectors by skrnd.persistence.",
-                UserWarning,
-                stacklevel=2,
             )
         super().__setstate__(state)
         if "_pairs" in state:

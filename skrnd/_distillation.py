@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from copy import deepcopy
@@ -41,6 +40,7 @@ from ._networks import (
     outline_networks,
 )
 from ._storage import Storage
+from ._warnings import warn
 
 _T = TypeVar("_T")
 
@@ -283,11 +283,10 @@ class Training:
                 if len(rows) < 4 * self._n_parts:
                     raise
             self._n_parts *= 2
-            warnings.warn(
+            warn(
                 f"The memory of {self.device} is too small for a batch of {len(rows)} rows; "
                 f"going on in {self._n_parts} parts of it. A smaller batch_size avoids that.",
                 RuntimeWarning,
-                stacklevel=2,
             )
 
     def _learn_in_parts(self, rows: torch.Tensor) -> torch.Tensor:

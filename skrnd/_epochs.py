@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,6 +15,7 @@ from ._callbacks import CallbackContext
 from ._checkpoint import Checkpoint
 from ._distillation import Curves, Training, held_out_loss, run_epoch
 from ._logging import logger
+from ._warnings import warn
 
 
 def run_epochs(
@@ -94,11 +94,10 @@ def run_epochs(
             # What can be taken up again later is not to be concluded now.
             if not curves.loss or checkpoint.path is not None or ranks.size > 1:
                 raise
-            warnings.warn(
+            warn(
                 f"Interrupted in epoch {number} of {max_epochs}; the detector keeps what it "
                 "has learned so far.",
                 ConvergenceWarning,
-                stacklevel=6,
             )
             break
         if any(ranks.gather(stop)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from ._containers import take_rows
 from ._distributed import Ranks
 from ._images import ImageLayout
 from ._storage import Storage
+from ._warnings import warn
 
 # Values of the rows that are read, standardised and scored at once.
 _BLOCK_VALUES = 2**22
@@ -104,12 +104,10 @@ def doubt_scale(inputs: torch.Tensor, *, least: float, most: float, what: str) -
     spread = float(np.median(inputs.numpy().std(axis=axes, dtype=np.float64)))
     # What is all of one value may be so in any range.
     if spread > 0 and not least <= spread <= most:
-        warnings.warn(
+        warn(
             f"The values of X spread {spread:.2g} times as far as those of the first fit, "
             "whose scale is kept. If X was prepared in another way (divided by 255, for "
             f"instance), {what} of no use. Images that are nearly blank look like that too.",
-            UserWarning,
-            stacklevel=6,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from sklearn.model_selection import train_test_split
 
 from ._threshold import CalibrationWarning
+from ._warnings import warn
 
 
 def row_keys(blocks: Iterable[torch.Tensor]) -> np.ndarray:
@@ -86,11 +86,10 @@ def train_and_held_out(
         )
     unseen = normal[~was_trained_on]
     if len(unseen) == 0:
-        warnings.warn(
+        warn(
             "All rows of X have been trained on before, and new ones will raise more alarms than "
             "the threshold promises, which these set; call calibrate with rows that are new.",
             CalibrationWarning,
-            stacklevel=7,
         )
         unseen = normal
     if len(unseen) <= n_held_out:

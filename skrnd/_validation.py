@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -27,6 +26,7 @@ from ._containers import (
     rows_of,
 )
 from ._images import ImageLayout, find_layout
+from ._warnings import warn
 
 LAYOUT_CONSTRAINTS = {
     "image_shape": ["array-like", None],
@@ -276,12 +276,10 @@ def doubt_labels(y: Any) -> None:
     if labels.size > len(labels) or len(distinct) != 2:
         return
     one, other = distinct
-    warnings.warn(
+    warn(
         f"y has the labels {one!r} and {other!r}, and all rows are taken for normal: outliers "
         f"are labelled -1. If {other!r} means an outlier, pass np.where(y == {other!r}, -1, 1); "
         f"if {one!r} does, np.where(y == {one!r}, -1, 1).",
-        UserWarning,
-        stacklevel=7,
     )
 
 

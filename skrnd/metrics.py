@@ -7,7 +7,6 @@ and `score_samples` return it. Ties and infinities are allowed: only the order c
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
@@ -21,6 +20,7 @@ from sklearn.utils._param_validation import Interval, Options, validate_params
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ._containers import as_numpy, refuse_masked
+from ._warnings import warn
 
 __all__ = [
     "aupr_score",
@@ -317,10 +317,9 @@ def _figure(
     positive, ranks = ranked(*labels_and_scores(y_true, y_score), pos_label)
     if positive.any() and not positive.all():
         return float(metric(positive, ranks))
-    warnings.warn(
+    warn(
         f"{name} is undefined without both in-distribution and novel rows.",
         UndefinedMetricWarning,
-        stacklevel=4,
     )
     return float("nan")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from ._containers import as_numpy, is_unread, refuse_masked, rows_of
 from ._copies import as_list, check_transformers
 from ._documentation import DocumentationLinkMixin
 from ._validation import inlier_rows, layout_of
+from ._warnings import warn
 from .blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
 from .metrics import tnr_at_tpr_score
 
@@ -89,7 +89,7 @@ class NoveltyKFold(KFold):
         if y is None:
             raise ValueError("NoveltyKFold needs y, with -1 for outliers.")
         if groups is not None:
-            warnings.warn("NoveltyKFold ignores the groups.", UserWarning, stacklevel=2)
+            warn("NoveltyKFold ignores the groups.")
         refuse_masked(y, "y")
         check_consistent_length(X, y)
         is_outlier = column_or_1d(as_numpy(y)) == -1

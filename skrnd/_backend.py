@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -299,8 +300,10 @@ def in_parts(
     if first.device.type != "cpu":
         return function(*stacks)
     n_rows = max(1, _CACHED_VALUES // max(1, first[:1].numel()))
+    # A few rows are for all cores too, each on one: LAPACK takes longer on several.
+    n_rows = min(n_rows, max(1, math.ceil(len(first) / torch.get_num_threads())))
     parts = zip(*(stack.split(n_rows) for stack in stacks), strict=True)
-    made = side_by_side([partial(function, *part) for part in parts], first.device)
+    made = side_by_side([partial(function, *part) for part in parts], first.device, small=True)
     return tuple(map(torch.cat, zip(*made, strict=True)))
 
 

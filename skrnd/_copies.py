@@ -257,7 +257,8 @@ def make_copies(
 
 def _chosen(kind: _Kind, sample: Images) -> float:
     def copies_of(strength: float) -> np.ndarray:
-        return sample.transformed(kind.make(strength, channel_axis=1).fit(sample.shown))
+        # Not fitted, which would try it on an image first.
+        return sample.transformed(kind.make(strength, channel_axis=1))
 
     return choose_strength(
         copies_of,

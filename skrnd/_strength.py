@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
+from ._backend import in_parts
 from .blur import spectral_entropy
 
 # The sample of images that the choice looks at: most images, most values.
@@ -40,8 +41,9 @@ def log_effective_rank(images: np.ndarray) -> float:
     ----------
     .. [1] Roy and Vetterli, "The effective rank", EUSIPCO 2007.
     """
-    # Not numpy's, whose threads get in each other's way on small matrices.
-    s = torch.linalg.svdvals(torch.from_numpy(images.astype(np.float64)))
+    channels = torch.from_numpy(images.astype(np.float64)).flatten(0, 1)
+    # In parts, since the threads of LAPACK get in each other's way on small matrices.
+    (s,) = in_parts(lambda part: (torch.linalg.svdvals(part),), channels)
     return float(spectral_entropy(s).mean())
 
 

@@ -207,8 +207,9 @@ def test_parts_are_the_rows_in_their_order(n_rows, monkeypatch, two_threads):
     assert torch.equal(sums, rows.sum(1) + rows[:, 0])
     assert sum(n for n, _ in seen) == n_rows
     assert max(n for n, _ in seen) <= 2
-    # A part alone has the cores to itself.
-    assert {n for _, n in seen} == ({2} if n_rows <= 2 else {1})
+    # A few rows are for all cores, too.
+    assert len(seen) >= min(n_rows, 2)
+    assert {n for _, n in seen} == {1}
     assert torch.get_num_threads() == threads_of_a_new_thread() == 2
 
 

@@ -53,7 +53,7 @@ _MAX_ROWS, _MAX_VALUES, _MAX_VALUES_CPU = 256, 2**20, 2**18
 _FEW_PLACES, _FEW_PRODUCTS = 2**13, 2**23
 # What `_traits` found, as long as the modules live.
 _TRAITS: WeakKeyDictionary[nn.Module, tuple[int, bool]] = WeakKeyDictionary()
-# Values of the inputs whose answers are kept together for other fits.
+# Values of the inputs, or of their answers, that are kept together for other fits.
 _BLOCK_VALUES = 2**24
 
 
@@ -447,7 +447,8 @@ def _targets_of_copies(
         standardised = StandardisedTargets(targets, len(copies), n_outputs).to(device)
     networks, n_outputs = standardised.networks, standardised.mean.shape[1]
     answers = memory.cache(_answers, ignore=["targets"])
-    block_rows = max(1, _BLOCK_VALUES // math.prod(input_shape))
+    # Of plain rows, the answers take more room than the inputs.
+    block_rows = max(1, _BLOCK_VALUES // max(n_outputs, math.prod(input_shape)))
     wanted = []
     for i, copy in enumerate(copies):
         said = storage.empty((n_rows, n_outputs))

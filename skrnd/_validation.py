@@ -234,7 +234,8 @@ def _check_tensor(estimator: Any, X: torch.Tensor, *, ensure_min_samples: int) -
             f"Found tensor with {len(X)} sample(s) (shape={tuple(X.shape)}) while a minimum of "
             f"{ensure_min_samples} is required by {name}."
         )
-    if X.is_floating_point() and not torch.isfinite(X).all():
+    # The extremes are NaN where anything is; `isfinite` of all takes more memory than X.
+    if X.is_floating_point() and X.numel() and not all(map(torch.isfinite, X.aminmax())):
         row = int(torch.isfinite(X).flatten(1).all(dim=1).logical_not().nonzero()[0])
         raise ValueError(
             f"Input X contains NaN or infinity, first in row {row}; {name} accepts finite values "

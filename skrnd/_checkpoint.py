@@ -23,7 +23,7 @@ import torch
 from ._containers import as_numpy
 from ._distillation import Curves, Training
 from ._distributed import Ranks
-from ._storage import remove_parts, write_whole
+from ._files import remove_parts, write_whole
 from ._warnings import warn
 
 # Parameters that change nothing about what is learned.

@@ -29,7 +29,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from ._backend import own_torch_state, resolve_device, resolve_precision, total_memory
+from ._backend import resolve_device, resolve_precision, total_memory
 from ._callbacks import CallbackContext, CallbackSupportMixin
 from ._checkpoint import Checkpoint, identity_of
 from ._containers import as_numpy, in_namespace_of, take_rows
@@ -52,6 +52,7 @@ from ._networks import NetworkFactory, Targets, build_networks, check_network, c
 from ._split import are_among, row_keys, train_and_held_out
 from ._storage import Storage, working_bytes
 from ._strength import sample_size
+from ._threads import own_torch_state
 from ._threshold import (
     CalibrationWarning,
     alarm_levels,

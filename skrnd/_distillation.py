@@ -19,14 +19,7 @@ import torch
 from joblib import Memory
 from torch import nn
 
-from ._backend import (
-    global_generator_seeded,
-    is_out_of_memory,
-    one_thread_at_a_time,
-    side_by_side,
-    whole_float32,
-    widest_float,
-)
+from ._backend import global_generator_seeded, is_out_of_memory, whole_float32, widest_float
 from ._distributed import Ranks
 from ._logging import logger
 from ._networks import (
@@ -40,6 +33,7 @@ from ._networks import (
     outline_networks,
 )
 from ._storage import Storage
+from ._threads import one_thread_at_a_time, side_by_side
 from ._warnings import warn
 
 _T = TypeVar("_T")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from ._backend import in_parts
+from ._threads import in_parts
 from .blur import spectral_entropy
 
 # The sample of images that the choice looks at: most images, most values.

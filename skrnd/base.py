@@ -12,10 +12,11 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils import gen_batches
 from sklearn.utils.metaestimators import available_if
 
-from ._backend import own_torch_state, widest_float
+from ._backend import widest_float
 from ._documentation import DocumentationLinkMixin
 from ._images import ImageLayout
 from ._storage import working_bytes
+from ._threads import own_torch_state
 from ._validation import LAYOUT_CONSTRAINTS, unchanged_on_error, validate_rows
 
 __all__ = ["BaseImageTransformer"]

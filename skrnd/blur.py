@@ -17,7 +17,8 @@ import scipy.ndimage
 import torch
 from sklearn.utils._param_validation import Interval, RealNotInt
 
-from ._backend import in_parts, own_torch_state, widest_float
+from ._backend import widest_float
+from ._threads import in_parts, own_torch_state
 from ._validation import LAYOUT_CONSTRAINTS
 from .base import BaseImageTransformer, as_tensor
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ._backend import own_torch_state
 from ._detector import SVDRNDDetector, fitted_detector
+from ._files import write_whole
 from ._inputs import FARTHEST
-from ._storage import write_whole
+from ._threads import own_torch_state
 
 __all__ = ["to_onnx"]
 

@@ -24,9 +24,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import blur, geometry
 from ._detector import WHAT_TO_PASS, SVDRNDDetector
+from ._files import write_whole
 from ._images import ImageLayout
 from ._networks import count_values
-from ._storage import write_whole
 
 __all__ = ["FileFormatError", "load", "save"]
 

@@ -15,9 +15,9 @@ import torch
 from joblib import Memory
 from torch import nn
 
-import skrnd._backend
 import skrnd._distillation
 import skrnd._networks
+import skrnd._threads
 from skrnd._distillation import (
     Curves,
     DistilledPair,
@@ -587,7 +587,7 @@ def test_an_interrupted_epoch_holds_nothing(pieces, monkeypatch):
     training = prepare(*pieces, supplied=True)
     with pytest.raises(KeyboardInterrupt):
         run_epoch([training])
-    assert not skrnd._backend._shared.global_generator.locked()
+    assert not skrnd._threads.shared.global_generator.locked()
 
 
 @pytest.mark.parametrize(("batch_size", "n_threads"), [(16, 1), (512, 2)])

@@ -109,18 +109,20 @@ def timed(function, *args):
     return function(*args), time.perf_counter() - start
 
 
-def run_cells(cells, measure, path, *, n_jobs=1):
-    """Measure every cell that is not in the file at `path` yet, and add it there.
+def run_cells(cells, measure, page, directory, *, n_jobs=1):
+    """Measure every cell that is not in the file beside a page yet, and add it there.
 
     Parameters
     ----------
     cells : list of dict
         What sets one measurement apart from the others; as JSON.
     measure : callable
-        Is given a cell; returns a dict of figures. At module level, for workers.
-    path : Path
-        One line of JSON for each measurement, so that what was measured stays
-        when the rest breaks off.
+        Is given a cell and `directory`; returns a dict of figures. At module level, for workers.
+    page : Path
+        What the figures are for. The file, PAGE.jsonl, has one line of JSON for each
+        measurement, so that what was measured stays when the rest breaks off.
+    directory : Path
+        Where the image sets are.
     n_jobs : int, default=1
         Cells at the same time, each with its share of the cores.
 
@@ -133,7 +135,7 @@ def run_cells(cells, measure, path, *, n_jobs=1):
     def key(cell):
         return json.dumps(cell, sort_keys=True)
 
-    records = {}
+    path, records = page.with_suffix(".jsonl"), {}
     if path.exists():
         for line in path.read_text().splitlines():
             record = json.loads(line)
@@ -142,7 +144,7 @@ def run_cells(cells, measure, path, *, n_jobs=1):
     print(f"{len(cells) - len(missing)} of {len(cells)} cells are in {path.name}", flush=True)
     start = time.perf_counter()
     results = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-        joblib.delayed(_measured)(measure, cell) for cell in missing
+        joblib.delayed(_measured)(measure, cell, directory) for cell in missing
     )
     for n_done, record in enumerate(results, start=1):
         records[key(record["cell"])] = record
@@ -154,8 +156,8 @@ def run_cells(cells, measure, path, *, n_jobs=1):
     return [records[key(cell)] for cell in cells]
 
 
-def _measured(measure, cell):
-    return {"cell": cell, "result": measure(cell), **stamp()}
+def _measured(measure, cell, directory):
+    return {"cell": cell, "result": measure(cell, directory), **stamp()}
 
 
 def stamp():

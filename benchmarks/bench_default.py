@@ -11,7 +11,6 @@ it stopped. Fails if a bar of the project is missed.
 """
 
 import sys
-from functools import partial
 
 import numpy as np
 from _harness import (
@@ -157,8 +156,7 @@ def main():
         ]
         if blur != DEFAULT:
             cells = [{**cell, "blur": blur} for cell in cells]
-        measured = partial(measure, directory=options.data)
-        return run_cells(cells, measured, path.with_suffix(".jsonl"), n_jobs=options.jobs)
+        return run_cells(cells, measure, path, options.data, n_jobs=options.jobs)
 
     results = {}
     for blur, n_train, times, n_seeds in RUNS:

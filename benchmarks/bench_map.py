@@ -7,8 +7,6 @@ its maps with the places of the patches. Writes docs/benchmark_map.md from
 docs/benchmark_map.jsonl.
 """
 
-from functools import partial
-
 import numpy as np
 from _harness import (
     DOCS,
@@ -79,8 +77,7 @@ def main():
     options = parser.parse_args()
     cells = [{"seed": seed, "n_train": options.n_train} for seed in options.seeds]
     path = DOCS / "benchmark_map.md"
-    measured = partial(measure, directory=options.data)
-    records = run_cells(cells, measured, path.with_suffix(".jsonl"))
+    records = run_cells(cells, measure, path, options.data)
     results = [record["result"] for record in records]
     rows = [
         [name, *(spread([result[name][figure] for result in results], 2) for figure in FIGURES)]

@@ -193,8 +193,7 @@ def main():
         if has_pyod or not name.startswith("PyOD")
     ]
     path = DOCS / "benchmark_peers.md"
-    measured = partial(measure, directory=options.data)
-    records = run_cells(cells, measured, path.with_suffix(".jsonl"))
+    records = run_cells(cells, measure, path, options.data)
     path.write_text(
         "# Beside other detectors\n\n"
         f"Trained on {options.n_train:,} images with default parameters. TNR at 95 % TPR with "

@@ -199,8 +199,7 @@ def main():
         for case in QUESTIONS[question]
     ]
     path = DOCS / "benchmark_questions.md"
-    measured = partial(measure, directory=options.data)
-    records = run_cells(cells, measured, path.with_suffix(".jsonl"), n_jobs=options.jobs)
+    records = run_cells(cells, measure, path, options.data, n_jobs=options.jobs)
     text = (
         "# Open questions, measured\n\n"
         "TNR at 95 % TPR with the normal images as the positive class, and AUROC below it; mean "

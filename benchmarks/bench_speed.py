@@ -360,7 +360,7 @@ def main():
         {"section": section, **{name: getattr(options, name) for name in chosen}}
         for section in SECTIONS
     ]
-    records = run_cells(cells, partial(measure, directory=options.data), path.with_suffix(".jsonl"))
+    records = run_cells(cells, measure, path, options.data)
     tables = {record["cell"]["section"]: record["result"]["tables"] for record in records}
     small, sizes = tables["blur"]
     many, single, busy = tables["score"]

@@ -7,8 +7,6 @@ that the detector takes by itself and for more. Writes docs/benchmark_stopping.m
 docs/benchmark_stopping.jsonl.
 """
 
-from functools import partial
-
 import numpy as np
 from _harness import (
     DOCS,
@@ -76,12 +74,7 @@ def main():
         for early in (False, True)
     ]
     path = DOCS / "benchmark_stopping.md"
-    records = run_cells(
-        cells,
-        partial(measure, directory=options.data),
-        path.with_suffix(".jsonl"),
-        n_jobs=options.jobs,
-    )
+    records = run_cells(cells, measure, path, options.data, n_jobs=options.jobs)
     rows = []
     for kind, all_epochs in EPOCHS.items():
         for epochs in all_epochs:

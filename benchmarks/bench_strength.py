@@ -8,8 +8,6 @@ strengths and at the one chosen from held-out normal images, beside what
 docs/benchmark_strength.md from docs/benchmark_strength.jsonl.
 """
 
-from functools import partial
-
 import numpy as np
 from _harness import (
     DOCS,
@@ -108,8 +106,7 @@ def main():
         for k in ["auto", *strengths]
     ]
     path = DOCS / "benchmark_strength.md"
-    measured = partial(measure, directory=options.data)
-    records = run_cells(cells, measured, path.with_suffix(".jsonl"), n_jobs=options.jobs)
+    records = run_cells(cells, measure, path, options.data, n_jobs=options.jobs)
     text = (
         "# The strength of the blur\n\n"
         f"TNR at 95 % TPR at each strength k, up to {N_TRAIN:,} training images, trained "

@@ -19,8 +19,6 @@ on where it stopped; the page and its plot are made from that file. A run of som
 targets, rows or seeds only, or of another number of images, prints its table.
 """
 
-from functools import partial
-
 import matplotlib
 
 matplotlib.use("Agg")
@@ -265,8 +263,7 @@ def main():
                         }
                     )
     path = DOCS / f"benchmark_table_{options.protocol}.md"
-    measured = partial(measure, directory=options.data)
-    records = run_cells(cells, measured, path.with_suffix(".jsonl"), n_jobs=options.jobs)
+    records = run_cells(cells, measure, path, options.data, n_jobs=options.jobs)
     text = page(records, options.protocol, path.with_suffix(".png").name)
     print(text)
     if all(getattr(options, name) == parser.get_default(name) for name in WHOLE):

@@ -8,8 +8,6 @@ normal rows, standardised for those that do not do it themselves, and tested on
 the rest. Writes docs/benchmark_tabular.md from docs/benchmark_tabular.jsonl.
 """
 
-from functools import partial
-
 import numpy as np
 from _harness import (
     DOCS,
@@ -90,8 +88,7 @@ def main():
         for detector in DETECTORS
     ]
     path = DOCS / "benchmark_tabular.md"
-    measured = partial(measure, directory=options.data)
-    records = run_cells(cells, measured, path.with_suffix(".jsonl"), n_jobs=options.jobs)
+    records = run_cells(cells, measure, path, options.data, n_jobs=options.jobs)
 
     def values(figure, **where):
         return [

@@ -11,8 +11,6 @@ training images trimmed, and by scikit-learn's on the same images. Writes
 docs/benchmark_trust.md from docs/benchmark_trust.jsonl.
 """
 
-from functools import partial
-
 import numpy as np
 from _harness import (
     DOCS,
@@ -288,8 +286,9 @@ def main():
     path = DOCS / "benchmark_trust.md"
     records = run_cells(
         alarms + of_scenes + at_rates + as_a_number + mixed,
-        partial(measure, directory=options.data),
-        path.with_suffix(".jsonl"),
+        measure,
+        path,
+        options.data,
         n_jobs=options.jobs,
     )
     path.write_text(

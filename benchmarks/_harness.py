@@ -160,6 +160,12 @@ def _measured(measure, cell, directory):
     return {"cell": cell, "result": measure(cell, directory), **stamp()}
 
 
+def write_page(path, text):
+    """Put a page in its place, and show it."""
+    path.write_text(text, encoding="utf-8")
+    print(text)
+
+
 def stamp():
     """Where and when something is measured."""
     return {"machine": machine(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}

@@ -26,6 +26,7 @@ from _harness import (
     spread,
     timed,
     tnr_and_auroc,
+    write_page,
 )
 
 from skrnd import SVDRNDDetector
@@ -166,8 +167,7 @@ def main():
         n_seeds = min(n_seeds, options.seeds)
         results[blur, n_train, times] = run(blur, n_train, max_epochs, n_seeds)
         missed = missed_bars(results)
-        path.write_text(page(results, missed, command_line(__file__, parser, options, "seeds")))
-    print(path.read_text())
+        write_page(path, page(results, missed, command_line(__file__, parser, options, "seeds")))
     if missed:
         sys.exit("a bar is missed")
 

@@ -17,6 +17,7 @@ from _harness import (
     provenance,
     run_cells,
     spread,
+    write_page,
 )
 from sklearn.metrics import roc_auc_score
 
@@ -83,7 +84,8 @@ def main():
         [name, *(spread([result[name][figure] for result in results], 2) for figure in FIGURES)]
         for name in results[0]
     ]
-    path.write_text(
+    write_page(
+        path,
         "# Where the novelty is\n\n"
         f"Maps by the default detector of {options.n_train:,} CIFAR-10 images, of {N_IMAGES} "
         f"others into which a patch of {SIDE} x {SIDE} pixels, a quarter of their area, is pasted "
@@ -95,9 +97,8 @@ def main():
         f"{', '.join(map(str, options.seeds))}.\n\n"
         + markdown_table(["patch", *FIGURES.values()], rows)
         + "\n"
-        + provenance(records, command_line(__file__, parser, options, "n_train", "seeds"))
+        + provenance(records, command_line(__file__, parser, options, "n_train", "seeds")),
     )
-    print(path.read_text())
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from _harness import (
     provenance,
     stamp,
     timed,
+    write_page,
 )
 
 from skrnd import SVDRNDDetector
@@ -138,7 +139,8 @@ def main():
         "score, ms an image",
     ]
     path = DOCS / "benchmark_memory.md"
-    path.write_text(
+    write_page(
+        path,
         "# Memory\n\n"
         "Images of 3 x 32 x 32, uint8, mapped from a file; the default copies, one epoch, "
         f"network: {options.network}. Gigabytes are the most anonymous memory of the process "
@@ -147,9 +149,8 @@ def main():
         "(512 MiB by default) live in a temporary file.\n\n"
         + markdown_table(header, rows)
         + "\n"
-        + provenance([stamp()], command_line(__file__, parser, options, "numbers"))
+        + provenance([stamp()], command_line(__file__, parser, options, "numbers")),
     )
-    print(path.read_text())
     largest = max(float(row[3]) for row in rows)
     if largest > MOST_GB:
         sys.exit(f"a fit took {largest} GB of {MOST_GB}")

@@ -27,6 +27,7 @@ from _harness import (
     run_cells,
     timed,
     tnr_and_auroc,
+    write_page,
 )
 from sklearn.base import BaseEstimator
 from sklearn.covariance import EllipticEnvelope
@@ -194,7 +195,8 @@ def main():
     ]
     path = DOCS / "benchmark_peers.md"
     records = run_cells(cells, measure, path, options.data)
-    path.write_text(
+    write_page(
+        path,
         "# Beside other detectors\n\n"
         f"Trained on {options.n_train:,} images with default parameters. TNR at 95 % TPR with "
         "the target as the positive class, and AUROC below it; mean and standard deviation over "
@@ -203,9 +205,8 @@ def main():
         f"logarithm of the energies in {N_BANDS} rings of frequencies (`scipy.fft.dctn`).\n\n"
         + "\n".join(table(records, target) for target in TARGETS)
         + "\n"
-        + provenance(records, command_line(__file__, parser, options, "n_train", "seeds"))
+        + provenance(records, command_line(__file__, parser, options, "n_train", "seeds")),
     )
-    print(path.read_text())
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from _harness import (
     spread,
     stamp,
     timed,
+    write_page,
 )
 
 from skrnd import SVDRNDDetector
@@ -84,7 +85,8 @@ def main():
         for n, median in medians.items()
     ]
     path = DOCS / "benchmark_processes.md"
-    path.write_text(
+    write_page(
+        path,
         "# One fit in several processes\n\n"
         f'`SVDRNDDetector(28, blur="svd")` on {N_TRAIN:,} CIFAR-10 images, {MAX_EPOCHS} epochs, '
         f"{BATCH_SIZE} rows in one step of all processes together; one thread a process, gradients "
@@ -92,9 +94,8 @@ def main():
         "TNR at 95 % TPR on SVHN, mean and standard deviation.\n\n"
         + markdown_table(["processes", "fit, s", "times as fast", "SVHN"], rows)
         + "\n"
-        + provenance([stamp()], command_line(__file__, parser, options, "processes", "rounds"))
+        + provenance([stamp()], command_line(__file__, parser, options, "processes", "rounds")),
     )
-    print(path.read_text())
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from _harness import (
     run_cells,
     timed,
     tnr_and_auroc,
+    write_page,
 )
 from sklearn.datasets import load_sample_image
 from sklearn.feature_extraction.image import extract_patches_2d
@@ -209,8 +210,7 @@ def main():
     for question in options.questions:
         of_question = [r for r in records if r["cell"]["question"] == question]
         text += f"## {question}\n\n{table(of_question)}\n"
-    path.write_text(text + provenance(records, command_line(__file__, parser, options, "seeds")))
-    print(path.read_text())
+    write_page(path, text + provenance(records, command_line(__file__, parser, options, "seeds")))
 
 
 if __name__ == "__main__":

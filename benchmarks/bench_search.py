@@ -20,6 +20,7 @@ from _harness import (
     provenance,
     stamp,
     timed,
+    write_page,
 )
 from sklearn.model_selection import GridSearchCV
 
@@ -75,7 +76,8 @@ def main():
                 ]
             )
     path = DOCS / "benchmark_search.md"
-    path.write_text(
+    write_page(
+        path,
         "# A search with and without `memory=`\n\n"
         f'{len(STRENGTHS)} strengths x 3 folds of `SVDRNDDetector(blur="svd")` on {len(X):,} '
         "CIFAR-10 images, scored by `ProbeScorer()`, without the refit. Medians of "
@@ -85,9 +87,8 @@ def main():
         + "\n"
         + provenance(
             [stamp()], command_line(__file__, parser, options, "n_train", "epochs", "rounds")
-        )
+        ),
     )
-    print(path.read_text())
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from _harness import (
     run_cells,
     spread,
     timed,
+    write_page,
 )
 from bench_peers import DETECTORS
 from sklearn.base import clone
@@ -370,7 +371,8 @@ def main():
             f'\n`SVDRNDDetector(blur="svd", max_epochs=3)` on {options.n_train:,} CIFAR-10 images; '
             f"k is chosen in the fit.\n\n{tables['useful fit'][0]}"
         )
-    path.write_text(
+    write_page(
+        path,
         f"# Speed, with {kind}\n\n"
         "The contenders of a table take turns; seconds are medians over rounds, and so are the "
         "ratios over the first of them, so that 2 is half as fast. Figures in seconds are of this "
@@ -389,9 +391,8 @@ def main():
         f"fit and to score; number of seeds, of which these are medians: {options.peers}.\n\n"
         f"{tables['peers'][0]}\n"
         f"## Peak of the machine\n\n{tables['peak'][0]}\n"
-        + provenance(records, command_line(__file__, parser, options, *chosen))
+        + provenance(records, command_line(__file__, parser, options, *chosen)),
     )
-    print(path.read_text())
 
 
 if __name__ == "__main__":

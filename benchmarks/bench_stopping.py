@@ -19,6 +19,7 @@ from _harness import (
     run_cells,
     spread,
     timed,
+    write_page,
 )
 from bench_tabular import load_table
 
@@ -117,7 +118,8 @@ def main():
         "best epoch",
         "fit, s",
     ]
-    path.write_text(
+    write_page(
+        path,
         "# Stopping early\n\n"
         f'`SVDRNDDetector(blur="svd")` with `early_stopping` and without. Images: {N_TRAIN:,} of '
         f"CIFAR-10, SVHN is novel. Tables: the mean over {', '.join(TABLES)}, trained on half of "
@@ -126,9 +128,8 @@ def main():
         "which the threshold promises .05; epochs are means and seconds medians over all fits.\n\n"
         + markdown_table(header, rows)
         + "\n"
-        + provenance(records, command_line(__file__, parser, options, "seeds"))
+        + provenance(records, command_line(__file__, parser, options, "seeds")),
     )
-    print(path.read_text())
 
 
 if __name__ == "__main__":

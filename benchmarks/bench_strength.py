@@ -22,6 +22,7 @@ from _harness import (
     run_cells,
     spread,
     timed,
+    write_page,
 )
 
 from skrnd import SVDRNDDetector
@@ -117,8 +118,7 @@ def main():
     for target, blur in STRENGTHS:
         name = SET_NAMES[TARGETS[target][0]]
         text += f'## {name}, blur="{blur}"\n\n{table(records, target, blur)}\n'
-    path.write_text(text + provenance(records, command_line(__file__, parser, options, "seeds")))
-    print(path.read_text())
+    write_page(path, text + provenance(records, command_line(__file__, parser, options, "seeds")))
 
 
 if __name__ == "__main__":

@@ -267,7 +267,7 @@ def main():
     text = page(records, options.protocol, path.with_suffix(".png").name)
     print(text)
     if all(getattr(options, name) == parser.get_default(name) for name in WHOLE):
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         plot(records, options.protocol, path.with_suffix(".png"))
         print(f"wrote {path}")
 

@@ -19,6 +19,7 @@ from _harness import (
     run_cells,
     spread,
     timed,
+    write_page,
 )
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator
@@ -115,16 +116,16 @@ def main():
     rows.append(["**mean rank**", *(f"{ranks[:, j].mean():.2f}" for j in range(len(DETECTORS)))])
     slowest = [max(values("fit_seconds", detector=d)) for d in DETECTORS]
     rows.append(["slowest fit, s", *(f"{seconds:.1f}" for seconds in slowest)])
-    path.write_text(
+    write_page(
+        path,
         "# Rows without image structure\n\n"
         "AUROC of detectors with default parameters, trained on half of the normal rows of "
         f"{len(tables)} public tables and tested on the rest; mean and standard deviation over "
         f"seeds {', '.join(map(str, options.seeds))}, which also draw the half.\n\n"
         + markdown_table(["table", *DETECTORS], rows)
         + "\n"
-        + provenance(records, command_line(__file__, parser, options, "seeds"))
+        + provenance(records, command_line(__file__, parser, options, "seeds")),
     )
-    print(path.read_text())
 
 
 if __name__ == "__main__":

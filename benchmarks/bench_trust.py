@@ -24,6 +24,7 @@ from _harness import (
     run_cells,
     spread,
     timed,
+    write_page,
 )
 from bench_peers import DETECTORS as PEERS
 from bench_peers import TARGETS, prepared
@@ -291,7 +292,8 @@ def main():
         options.data,
         n_jobs=options.jobs,
     )
-    path.write_text(
+    write_page(
+        path,
         "# What can be relied on\n\n"
         "## False alarms on new images\n\n"
         f"`SVDRNDDetector(max_epochs={N_EPOCHS})` on {N_TRAIN:,} images that each seed draws anew; "
@@ -338,9 +340,8 @@ def main():
                 "calibrated_seeds",
                 "impure_seeds",
             ),
-        )
+        ),
     )
-    print(path.read_text())
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ Choosing the blur without novel images
 The strength ``k`` of the blur matters: too mild a copy cannot be told from its
 image, and too strong a one is unlike any image that will ever come. Usually there are
 no novel images to choose it by. :class:`~skrnd.model_selection.ProbeScorer` replaces them
-by *probes*: held-out normal images, mildly changed in ways that the detector was not
-trained on. ``k="auto"`` judges by the sharpness of the copies before any training.
+by *probes*: held-out normal images, some made a little smoother, some a little
+sharper. ``k="auto"`` judges by the sharpness of the copies before any training.
 
 Here there are novel images after all, to check both choices: patches of a flower, for
 a detector of patches of a temple.

@@ -1,11 +1,13 @@
 """Splitters, and scores that need no novel image."""
 
+from functools import partial
 from unittest import mock
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.ndimage
 import torch
 from sklearn import config_context
 from sklearn.base import clone
@@ -16,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from skrnd import SVDRNDDetector
 from skrnd._containers import as_numpy
-from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
+from skrnd.blur import GaussianBlur, SVDBlur, SVDSharpen
 from skrnd.geometry import Flip
 from skrnd.model_selection import NoveltyKFold, ProbeScorer
 
@@ -84,8 +86,8 @@ def test_probes_by_default_are_of_both_sides(rng):
 
     X = rng.normal(size=(200, 12, 12))
     assert ProbeScorer()(Blind(), X) == 0
-    # More than three of four.
-    assert ProbeScorer()(Roughness(), X) > 0.8
+    # More than two of three.
+    assert ProbeScorer()(Roughness(), X) > 0.7
 
 
 @pytest.mark.parametrize("channel_axis", [1, -1])
@@ -98,14 +100,16 @@ def test_probes_by_default_are_the_documented_ones(channel_axis, rng):
 
     X = rng.normal(size=(100, 3, 12, 4)) * rng.uniform(0.5, 1.5, size=(100, 1, 1, 1))
     layout = {"channel_axis": channel_axis}
+    axes = (2, 3) if channel_axis == 1 else (1, 2)
+    average = partial(scipy.ndimage.uniform_filter, axes=axes, mode="nearest")
     documented = [
-        GaussianBlur(0.5, **layout),
-        DCTBlur(0.5, **layout),
-        SVDBlur(0.75, **layout),
+        # A window of two pixels reaches back by default.
+        FunctionTransformer(partial(average, size=2, origin=-1)),
+        FunctionTransformer(partial(average, size=3)),
         SVDSharpen(0.5, gain=2.0, **layout),
     ]
     each = [ProbeScorer(probe)(Rough(), X) for probe in documented]
-    assert len(set(each)) == 4
+    assert len(set(each)) == 3
     assert ProbeScorer(**layout)(Rough(), X) == pytest.approx(np.mean(each))
 
 
@@ -224,7 +228,7 @@ def test_containers_come_to_the_detector_as_they_are(rng):
             else frame(X.reshape(50, -1))
         )
         assert ProbeScorer(image_shape=(12, 12))(Flat(), X_frame) == pytest.approx(expected)
-        assert seen == [(frame, list(X_frame.columns))] * 5
+        assert seen == [(frame, list(X_frame.columns))] * 4
     hidden = np.ma.masked_array(X, mask=X > 3)
     with pytest.raises(ValueError, match="masked array"):
         ProbeScorer()(SVDRNDDetector(max_epochs=1).fit(X), hidden)

@@ -82,6 +82,9 @@ _ROWS_SEEN = 18_000
 # Training images from which on n_estimators="auto" averages two networks of each kind;
 # there a second one buys more than further epochs.
 _MANY_ROWS = 8_000
+# Share of the rows that set a threshold which may be among those trained on: a few may be
+# alike without being the same. If so many score too well, a third more alarms are false.
+_MANY_TRAINED_ON = 1 / 4
 # For those who have the detector in something else.
 WHAT_TO_PASS = "Of a Pipeline, pass the last step, and of a search, its best_estimator_."
 
@@ -801,9 +804,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def _doubt_twins(self, held: torch.Tensor, keys: np.ndarray) -> None:
         """Warn where many rows that are to set the threshold are among those trained on."""
         n_twins = are_among(row_keys(held.split(block_rows(self.input_shape_))), keys).sum()
-        # A few may be alike without being the same. If a share s of them all scores too well,
-        # 1 / (1 - s) times as many new ones raise an alarm as should: a third more, from here on.
-        if n_twins > len(held) / 4:
+        if n_twins > _MANY_TRAINED_ON * len(held):
             warn(
                 f"{n_twins} of {len(held)} rows held out to set the threshold are equal to rows "
                 "that are trained on. If rows are more than once in X, new normal ones will raise "
@@ -1084,8 +1085,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Warns
         -----
         CalibrationWarning
-            If most of the rows were trained on, which score too well to set a threshold. And if
-            most of them are novel by the threshold so far: rows that were prepared in another
+            If a quarter of the rows were trained on, which score too well to set a threshold. And
+            if most of them are novel by the threshold so far: rows that were prepared in another
             way than those of `fit`, divided by 255 for instance, look like that, and a
             threshold that calls them normal finds nothing any more.
         UserWarning
@@ -1116,8 +1117,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         if not np.isfinite(novelties).all():
             raise ValueError("X holds values so large that the networks' errors are not finite.")
         n_trained = np.count_nonzero(now._were_trained_on(X, np.arange(n_rows)))
-        # A few may be alike without being the same.
-        if n_trained > n_rows / 2:
+        if n_trained > _MANY_TRAINED_ON * n_rows:
             warn(
                 f"{n_trained} of {n_rows} rows were trained on, and score too well: new normal "
                 f"rows will raise more alarms than false_alarm_rate={false_alarm_rate:g}. Pass "

@@ -746,9 +746,11 @@ def test_rows_that_were_trained_on_set_no_threshold_unnoticed(images):
     with pytest.warns(CalibrationWarning, match=r"54 of 60 rows were trained on.*rate=0\.05"):
         detector.calibrate(images)
     new = images + 1e-3
+    with pytest.warns(CalibrationWarning, match=r"of 110 rows were trained on"):
+        detector.calibrate(np.concatenate([new, images[:50]]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        detector.calibrate(np.concatenate([new, images[:50]]))
+        detector.calibrate(np.concatenate([new, images[:15]]))
 
 
 @pytest.mark.parametrize(("blur", "n_rows"), [("svd", 30), ("two-sided", 20)])

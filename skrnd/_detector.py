@@ -440,7 +440,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Warns
         -----
         CalibrationWarning
-            If fewer than 19 held-out rows set the threshold, if most of them are equal to rows
+            If fewer than 19 held-out rows set the threshold, if a quarter of them is equal to rows
             that are trained on, or if `warm_start` meets none but rows that were trained on before.
         ConvergenceWarning
             If Ctrl-C has ended the training.
@@ -534,12 +534,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         plain = layout is None and self.precision == "auto"
         precision = resolve_precision("float32" if plain else self.precision, device)
 
-        was_trained_on = np.zeros(len(normal), dtype=bool)
-        if goes_on:
-            own = self._were_trained_on(X, normal[ranks.own :: ranks.size])
-            for rank, part in enumerate(ranks.gather(own)):
-                was_trained_on[rank :: ranks.size] = part
-        train, held_out, sample = self._split(normal, was_trained_on, random_state, ranks)
+        train, held_out, sample = self._split(X, normal, random_state, ranks, goes_on=goes_on)
         n_train = len(train) * ranks.size
         if not goes_on:
             self._layout = layout
@@ -560,18 +555,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         max_epochs = self._resolve_max_epochs(max_epochs, n_train)
         storage = Storage(working_bytes(1 / 2))
         memory = check_memory(self.memory)
-        # X is read before the training alone: what becomes of it meanwhile changes nothing.
-        originals = self._inputs.stored(X, train, storage)
-        blocks = originals.split(block_rows(self.input_shape_))
-        if goes_on:
-            doubt_scale(blocks[0], least=0.1, most=10, what="what is learned from it is")
-        keys = np.concatenate(ranks.gather(row_keys(blocks)))
-        earlier = self._trained if goes_on else np.empty(0, np.uint64)
-        self._trained: np.ndarray = np.union1d(earlier, keys)
-        is_same = np.array_equal(train, held_out)
-        held = originals if is_same else self._inputs.stored(X, held_out, storage)
-        if not is_same:
-            self._doubt_twins(held, keys)
+        originals, held = self._read(X, train, held_out, storage, ranks, goes_on=goes_on)
         if self.checkpoint is not None:
             begun = (max_epochs, joblib.hash(self.__getstate__()["_pairs"])) if goes_on else None
             checkpoint.belongs_to(
@@ -598,13 +582,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             for number, group in enumerate(self._groups)
         ]
         self.precision_ = str(precision).removeprefix("torch.")
-        conclude = partial(
-            SVDRNDDetector._conclude,
-            trainings=trainings,
-            held=held,
-            ranks=ranks,
-            earlier=self._curves() if goes_on else Curves(),
-        )
+        earlier = self._curves() if goes_on else Curves()
+
+        def conclude(detector: SVDRNDDetector, curves: Curves) -> None:
+            detector._conclude(curves, trainings, held, ranks, earlier)
+
         context.max_subtasks = max_epochs
         told = {"estimator": public, "X": X, "y": y}
         context.call_on_fit_task_begin(**told)
@@ -719,7 +701,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def _conclude(
         self,
         curves: Curves,
-        *,
         trainings: list[Training],
         held: torch.Tensor,
         ranks: Ranks,
@@ -753,12 +734,41 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             "large, or X held values that are not finite while it was read."
         )
 
+    def _read(
+        self,
+        X: Any,
+        train: np.ndarray,
+        held_out: np.ndarray,
+        storage: Storage,
+        ranks: Ranks,
+        *,
+        goes_on: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the networks are given: rows to train on, and those that set the threshold.
+
+        X is read before the training alone: what becomes of it meanwhile changes nothing.
+        """
+        originals = self._inputs.stored(X, train, storage)
+        blocks = originals.split(block_rows(self.input_shape_))
+        if goes_on:
+            doubt_scale(blocks[0], least=0.1, most=10, what="what is learned from it is")
+        keys = np.concatenate(ranks.gather(row_keys(blocks)))
+        earlier = self._trained if goes_on else np.empty(0, np.uint64)
+        self._trained: np.ndarray = np.union1d(earlier, keys)
+        if np.array_equal(train, held_out):
+            return originals, originals
+        held = self._inputs.stored(X, held_out, storage)
+        self._doubt_twins(held, keys)
+        return originals, held
+
     def _split(
         self,
+        X: Any,
         normal: np.ndarray,
-        was_trained_on: np.ndarray,
         random_state: np.random.RandomState,
         ranks: Ranks,
+        *,
+        goes_on: bool,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows to train on and rows to set the threshold, of this process, and those for `k`.
 
@@ -766,6 +776,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         """
         train = held_out = normal
         if self.contamination == "auto":
+            was_trained_on = np.zeros(len(normal), dtype=bool)
+            if goes_on:
+                own = self._were_trained_on(X, normal[ranks.own :: ranks.size])
+                for rank, part in enumerate(ranks.gather(own)):
+                    was_trained_on[rank :: ranks.size] = part
             train, held_out = train_and_held_out(
                 normal, self.validation_fraction, random_state, was_trained_on
             )

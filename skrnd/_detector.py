@@ -585,7 +585,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         earlier = self._curves() if goes_on else Curves()
 
         def conclude(detector: SVDRNDDetector, curves: Curves) -> None:
-            detector._conclude(curves, trainings, held, ranks, earlier)
+            detector._conclude(curves, trainings=trainings, held=held, ranks=ranks, earlier=earlier)
 
         context.max_subtasks = max_epochs
         told = {"estimator": public, "X": X, "y": y}
@@ -701,6 +701,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def _conclude(
         self,
         curves: Curves,
+        *,
         trainings: list[Training],
         held: torch.Tensor,
         ranks: Ranks,

@@ -51,14 +51,18 @@ def resolve_device(device: str | torch.device, *, plain: bool = False) -> torch.
     return resolved
 
 
-def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+def resolve_precision(precision: str, device: torch.device, *, plain: bool = False) -> torch.dtype:
     """Turn the parameter `precision` into the dtype that training computes in.
 
     "auto" takes bfloat16 where the hardware multiplies it natively (CPUs with
-    AVX512-BF16 or AMX, CUDA from compute capability 8.0), or else float32.
+    AVX512-BF16 or AMX, CUDA from compute capability 8.0), or else float32, and
+    float32 for plain rows.
     """
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    if plain:
+        # Its matrix products are too small to gain from bfloat16.
+        return torch.float32
     if device.type == "cpu":
         can = torch.cpu.get_capabilities()
         native = bool(can.get("avx512_bf16") or can.get("amx_bf16"))

@@ -528,11 +528,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         random_state = self._begin(checkpoint, ranks)
         generator = torch.Generator(device="cpu")
         generator.manual_seed(int(random_state.randint(np.iinfo(np.int32).max)))
-        device = resolve_device(self.device, plain=layout is None)
+        plain = layout is None
+        device = resolve_device(self.device, plain=plain)
         self.device_ = str(device)
-        # The matrix products of plain rows are too small to gain from bfloat16.
-        plain = layout is None and self.precision == "auto"
-        precision = resolve_precision("float32" if plain else self.precision, device)
+        precision = resolve_precision(self.precision, device, plain=plain)
 
         train, held_out, sample = self._split(X, normal, random_state, ranks, goes_on=goes_on)
         n_train = len(train) * ranks.size

@@ -374,7 +374,7 @@ class SVDSharpen(SpectrumTransformer):
         return torch.where(is_kept, s, self.gain * s)
 
 
-class _SeparableBlur(BaseImageTransformer):
+class SeparableBlur(BaseImageTransformer):
     """A blur that is one linear map of the rows and one of the columns."""
 
     def _operator(self, size: int, image: tuple[int, int]) -> np.ndarray:
@@ -391,7 +391,7 @@ class _SeparableBlur(BaseImageTransformer):
         return vertical @ (images @ horizontal.T)
 
 
-class DCTBlur(_SeparableBlur):
+class DCTBlur(SeparableBlur):
     """Keep the lowest frequencies of the discrete cosine transform.
 
     In the orthonormal 2-D DCT-II of every channel, the coefficient at vertical
@@ -453,7 +453,7 @@ class DCTBlur(_SeparableBlur):
         return basis.T @ basis
 
 
-class GaussianBlur(_SeparableBlur):
+class GaussianBlur(SeparableBlur):
     """Convolve every channel with a Gaussian.
 
     The result is that of :func:`scipy.ndimage.gaussian_filter` on each channel: the

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
+import scipy.ndimage
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import KFold
@@ -18,8 +18,7 @@ from ._copies import as_list, check_transformers
 from ._documentation import DocumentationLinkMixin
 from ._validation import inlier_rows, layout_of
 from ._warnings import warn
-from .base import BaseImageTransformer
-from .blur import SVDSharpen
+from .blur import SeparableBlur, SVDSharpen
 from .metrics import tnr_at_tpr_score
 
 __all__ = ["NoveltyKFold", "ProbeScorer"]
@@ -100,7 +99,7 @@ class NoveltyKFold(KFold):
             yield normal[train], np.concatenate([normal[test], outliers])
 
 
-class _BoxBlur(BaseImageTransformer):
+class _BoxBlur(SeparableBlur):
     """Average squares of pixels, of `size` a side, those at the edge going on beyond it."""
 
     def __init__(
@@ -110,14 +109,15 @@ class _BoxBlur(BaseImageTransformer):
         image_shape: tuple[int, ...] | None = None,
         channel_axis: str | int = "auto",
     ) -> None:
+        super().__init__(image_shape=image_shape, channel_axis=channel_axis)
         self.size = size
-        self.image_shape = image_shape
-        self.channel_axis = channel_axis
 
-    def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
-        before, after = (self.size - 1) // 2, self.size // 2
-        padded = torch.nn.functional.pad(images, (before, after) * 2, mode="replicate")
-        return torch.nn.functional.avg_pool2d(padded, self.size, stride=1)
+    def _operator(self, size: int, image: tuple[int, int]) -> np.ndarray:
+        # A window of even size reaches one further ahead than back.
+        origin = self.size % 2 - 1
+        return scipy.ndimage.uniform_filter1d(
+            np.eye(size), self.size, axis=0, mode="nearest", origin=origin
+        )
 
 
 class ProbeScorer(DocumentationLinkMixin, BaseEstimator):

@@ -100,6 +100,13 @@ def test_auto_precision_follows_the_gpu(monkeypatch, capability, expected):
     assert resolve_precision("auto", torch.device("cuda")) == expected
 
 
+def test_auto_precision_of_plain_rows_is_float32(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert resolve_precision("auto", CPU) == torch.bfloat16
+    assert resolve_precision("auto", CPU, plain=True) == torch.float32
+    assert resolve_precision("bfloat16", CPU, plain=True) == torch.bfloat16
+
+
 def test_auto_precision_elsewhere_is_float32():
     assert resolve_precision("auto", torch.device("mps")) == torch.float32
 

@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -152,54 +153,52 @@ def test_what_fails_stops_the_others(two_threads, fails_first):
     assert side_by_side([lambda: 1, lambda: 2], CPU) == [1, 2]
 
 
-def test_ctrl_c_stops_what_runs_side_by_side(two_threads):
-    stop, begun, stopped = threading.Event(), threading.Event(), []
+@contextmanager
+def ctrl_c_after(begun, *, n_times=1):
+    """Press Ctrl-C a tenth of a second after an event, and again after each further one."""
+
+    def press():
+        begun.wait()
+        for _ in range(n_times):
+            time.sleep(0.1)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
     # Python's own handler, which a process that runs in the background does not have.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    pressing = threading.Thread(target=press)
+    pressing.start()
+    try:
+        yield
+    finally:
+        pressing.join()
+        signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_stops_what_runs_side_by_side(two_threads):
+    stop, begun, stopped = threading.Event(), threading.Event(), []
 
     def work():
         begun.set()
         stopped.append(stop.wait(30))
 
-    def press():
-        begun.wait()
-        time.sleep(0.1)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-
-    threading.Thread(target=press).start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            side_by_side([work, work], CPU, stop=stop)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with ctrl_c_after(begun), pytest.raises(KeyboardInterrupt):
+        side_by_side([work, work], CPU, stop=stop)
     assert stopped == [True, True]
 
 
 def test_a_second_ctrl_c_waits_for_what_is_at_work(two_threads):
     """Nobody else is to have what that still uses."""
     begun, finished = threading.Event(), []
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def work():
         begun.set()
         time.sleep(1)
         finished.append(1)
 
-    def press():
-        begun.wait()
-        for _ in range(3):
-            time.sleep(0.1)
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-
-    pressing = threading.Thread(target=press)
-    pressing.start()
-    try:
+    with ctrl_c_after(begun, n_times=3):
         with pytest.raises(KeyboardInterrupt):
             side_by_side([work, work], CPU)
         assert finished == [1, 1]
-    finally:
-        pressing.join()
-        signal.signal(signal.SIGINT, before)
 
 
 def test_no_wait_for_others_is_without_a_limit(two_threads, monkeypatch):

@@ -37,7 +37,7 @@ from skrnd.blur import SVDSharpen, SVDSoften
 N_TRAIN = 4_000
 CIFAR_NOVEL = ["svhn", "tinyimagenet_nearest", "tinyimagenet_box"]
 COPIES = {"two-sided": {}, "one-sided": {"blur": "svd"}, "plain RND": {"blur": None}}
-ONE_PREDICTOR = {"blur": [SVDSoften(28), SVDSharpen(16)], "novelty": "contrast"}
+ONE_PREDICTOR = {"blur": [SVDSoften(28), SVDSharpen(16)], "criterion": "contrast"}
 compact_networks = _networks.compact_networks
 
 

@@ -71,8 +71,8 @@ def check_choice(k: Any, blur: Any, geometry: Any) -> None:
     Raises
     ------
     ValueError
-        If `k` holds no strength or something else, or if `blur` is, or lists, an unknown name
-        or None among others.
+        If `k` holds no strength or something else, if it would be in two units, or if `blur`
+        is, or lists, an unknown name or None among others.
     TypeError
         If there is something else than transformers.
     """
@@ -89,6 +89,11 @@ def check_choice(k: Any, blur: Any, geometry: Any) -> None:
     if unknown:
         raise ValueError(f"Unknown blur {unknown[0]!r}; the blurs with a name are {sorted(BLURS)}.")
     check_transformers([one for one in named if not isinstance(one, str)], "blur")
+    if not isinstance(k, str) and "gaussian" in named and any(map(_counts_by_k, named)):
+        raise ValueError(
+            f"k={k!r} would be pixels for 'gaussian', and something else for the others of "
+            f"blur={blur!r}; leave k='auto', or pass a GaussianBlur with its own sigma."
+        )
     check_transformers(as_list(geometry), "geometry")
 
 
@@ -280,6 +285,11 @@ def check_transformers(transformers: list[Any], name: str) -> None:
         has_all = all(hasattr(one, method) for method in ("fit", "transform", "get_params"))
         if isinstance(one, type) or not has_all:
             raise TypeError(f"{name} must hold transformers of scikit-learn; got {one!r}.")
+
+
+def _counts_by_k(blur: Any) -> bool:
+    """Whether the detector's `k` would be a number of singular values or frequencies to it."""
+    return blur != "gaussian" if isinstance(blur, str) else _takes_strength(blur)
 
 
 def _takes_strength(transformer: Any) -> bool:

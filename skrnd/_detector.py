@@ -18,7 +18,6 @@ import torch
 from joblib import Memory
 from sklearn import get_config
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
-from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -86,7 +85,7 @@ _MANY_ROWS = 8_000
 # alike without being the same. If so many score too well, a third more alarms are false.
 _MANY_TRAINED_ON = 1 / 4
 # For those who have the detector in something else.
-WHAT_TO_PASS = "Of a Pipeline, pass the last step, and of a search, its best_estimator_."
+WHAT_TO_PASS = "Pass the last step of a Pipeline, or the best_estimator_ of a search."
 
 
 class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin, BaseEstimator):
@@ -130,9 +129,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         What makes further copies, for every predictor: the transformers of
         :mod:`skrnd.geometry`, which turn or shift images for instance, or others that meet
         the same conditions as those of `blur`.
-    novelty : {"auto", "contrast", "error"}, default="auto"
-        What gives a novel row away. "error" is the paper's: how badly the predictor mimics
-        the first target. "contrast" takes into account, besides the error, how far the
+    criterion : {"auto", "contrast", "error"}, default="auto"
+        How the novelty of a row is measured. "error" is the paper's: how badly the predictor
+        mimics the first target. "contrast" takes into account, besides the error, how far the
         predictor's answer has moved towards another target; see the notes. "auto" is
         "contrast" for images if "two-sided" is among the blurs, and "error" otherwise.
     network : {"auto", "resnet34"} or callable, default="auto"
@@ -183,8 +182,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         the last axis of an image, whichever has one to four entries, and refuses to guess if
         both or neither have.
     device : str or torch.device, default="auto"
-        Where to compute: "auto" (an accelerator if torch finds one, or else the CPU), "cpu",
-        "cuda", "cuda:1", "mps", "xpu".
+        Device for training and scoring: "auto" (an accelerator if torch finds one, or else the
+        CPU), "cpu", "cuda", "cuda:1", "mps", "xpu".
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Floating-point format of the training. "auto" is bfloat16 for images where the
         hardware multiplies it natively, and float32 otherwise. Scores are always computed in
@@ -201,14 +200,14 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         The threshold is set anew, and so are the levels by which several judgements are
         compared. See also :meth:`partial_fit`.
     checkpoint : str or path-like, default=None
-        Path of a file in which to keep, after every epoch, what has been learned. If a fit is
-        interrupted or killed, call `fit` again, in this process or another, with the same
-        parameters and X. It goes on from the file and ends where it would have ended, to the
-        bit on the same CPU with as many threads, and then removes the file. It is for one
-        fit at a time, not for a search. None keeps nothing.
+        Path of a file that is written after every epoch, with what has been learned. If a fit
+        is interrupted or killed, call `fit` again with the same parameters and X, in this
+        process or another: it goes on from the file, and removes it at its end. On the same CPU
+        with the same number of threads, the detector is then the same to the bit as after
+        one fit without interruption. A file is for one fit at a time, not for a search.
     memory : str or object with the joblib.Memory interface, default=None
-        Cache of what fits on the same images have in common, for a search: the singular value
-        decompositions of the images, whatever `k` is, and, with the same int as
+        Cache of what is the same for all fits on the same images, in a search for instance: the
+        singular value decompositions of the images, whatever `k` is, and, with the same int as
         `random_state`, the outputs of the targets. A str is the folder of the cache. The
         outputs of networks that a callable `network` makes are not kept. None keeps nothing.
     verbose : bool or int, default=0
@@ -217,7 +216,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     Attributes
     ----------
     offset_ : float
-        Threshold: ``decision_function(X) = score_samples(X) - offset_``.
+        Threshold: ``decision_function(X) = score_samples(X) - offset_``. It is for scores that
+        were computed since the last `fit`, `partial_fit` or `calibrate`.
     calibration_scores_ : ndarray of shape (m,) or None
         Scores, in rising order, of the normal rows that set the threshold: of those held out
         or given to :meth:`calibrate` or, where there are several judgements (see the notes),
@@ -234,7 +234,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Error on the held-out rows after each epoch, averaged over the predictors. None without
         `early_stopping`; NaN for the epochs of earlier fits that were without it.
     n_features_in_ : int
-        ``X.shape[1]``.
+        ``X.shape[1]``: features of plain rows; of images, the channels or the height.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
@@ -246,13 +246,14 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     n_estimators_ : int
         Number of networks that make up each predictor and each target.
     device_ : str
-        Where the networks are, such as "cpu" or "cuda:0".
+        Device that holds the networks, such as "cpu" or "cuda:0".
     precision_ : str
         Floating-point format the predictors were trained in, "float32" or "bfloat16".
 
     See Also
     --------
     skrnd.blur : The blurs as transformers.
+    skrnd.model_selection.ProbeScorer : Compare detectors without any novel image.
     skrnd.metrics : Figures of merit of a detector.
     sklearn.ensemble.IsolationForest : For plain rows, without networks.
 
@@ -277,10 +278,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     before.
 
     There may be several such judgements: the error and the contrast, of each of the two
-    predictors of "two-sided". Each is then divided by the level at which it would raise the
-    alarm alone, and the largest quotient is the novelty of the row; :meth:`score_samples`
-    returns minus that. A third of the rows held out, or of those given to :meth:`calibrate`,
-    sets these levels, and the others set the threshold.
+    predictors of "two-sided". Each is then divided by its level, the threshold that it would
+    have alone, and the novelty of the row is the largest quotient::
+
+        score(x) = -max_j judgement_j(x) / level_j
+
+    A third of the rows held out, or of those given to :meth:`calibrate`, sets these levels, and
+    the others set the threshold. A judgement that is alone has the level 1.
 
     ``k="auto"`` measures how sharp each normal image is, by the mean squared difference of
     neighbouring pixels, and how simple, by the entropy of its singular values, the log
@@ -289,7 +293,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     "dct" and "gaussian"); by simplicity, the copies keep about half of the mean log effective
     rank of the images (75 % for "dct", 85 % for "gaussian"). The strength of the sharpened
     copy is chosen so that the copy is the sharper one in about 63 % of the pairs. Images of
-    one value have no say.
+    one value are left out of this.
+
+    With default parameters this is more than the method of [1]_, which is ``blur="svd"``.
 
     Novel images that are about as sharp as the normal ones and differ in what they show,
     CIFAR-100 for a detector of CIFAR-10 for instance, are mostly not found.
@@ -309,9 +315,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(300, 8, 8))
     >>> detector = SVDRNDDetector(max_epochs=5, random_state=0).fit(X)  # few, for show
-    >>> X_new = rng.normal(size=(10, 8, 8))
-    >>> float(np.mean(detector.score_samples(5 * X_new) < detector.offset_))
-    1.0
+    >>> X_new = rng.normal(size=(4, 8, 8))
+    >>> detector.predict(5 * X_new)
+    array([-1, -1, -1, -1])
     """
 
     _parameter_constraints: dict[str, Any] = {
@@ -323,7 +329,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         ],
         "blur": [StrOptions(set(BLURS)), HasMethods(["fit", "transform"]), list, tuple, None],
         "geometry": [HasMethods(["fit", "transform"]), list, tuple, None],
-        "novelty": [StrOptions({"auto", "contrast", "error"})],
+        "criterion": [StrOptions({"auto", "contrast", "error"})],
         "network": [StrOptions({"auto", "resnet34"}), callable],
         "n_estimators": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -349,7 +355,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         *,
         blur: Any = "two-sided",
         geometry: Any = None,
-        novelty: str = "auto",
+        criterion: str = "auto",
         network: str | NetworkFactory = "auto",
         n_estimators: str | int = "auto",
         max_epochs: str | int = "auto",
@@ -372,7 +378,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self.k = k
         self.blur = blur
         self.geometry = geometry
-        self.novelty = novelty
+        self.criterion = criterion
         self.network = network
         self.n_estimators = n_estimators
         self.max_epochs = max_epochs
@@ -428,11 +434,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             two normal rows, channels that cannot be told, or images too small for the
             networks; if `y` and X differ in length; if a parameter is out of range, as `k`
             for the images; if a copy has another shape than its image, or is not finite; if
-            the networks do not fit into memory, or the device is not there; if
+            the networks that `network` makes do not take the images, or have nothing to train;
+            if networks do not fit into memory, or the device is not there; if
             `early_stopping` meets a number as `contamination`; if `checkpoint` belongs to
-            another fit; or if the training diverges.
+            another fit, or names no file that can be; or if the training diverges.
         OSError
-            If the disk has no room for what exceeds half of scikit-learn's `working_memory`.
+            If the disk has no room for what exceeds half of scikit-learn's `working_memory`, or
+            if `memory` names no folder that can be.
         TypeError
             If X is sparse or holds objects that are not numbers, if `blur` or `geometry` is
             not a transformer, or if `network` is a module or does not return one.
@@ -711,7 +719,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self.validation_loss_curve_ = None
         if self.early_stopping:
             self.validation_loss_curve_ = [*earlier.held_out, *curves.held_out]
-        contrast = self.novelty == "contrast" or (self.novelty == "auto" and len(trainings) > 1)
+        contrast = self.criterion == "contrast" or (self.criterion == "auto" and len(trainings) > 1)
         self._pairs = [training.pair(all_judge=contrast) for training in trainings]
         novelties = np.concatenate(
             ranks.gather(self._novelties(held.split(block_rows(self.input_shape_))))
@@ -920,6 +928,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         scores : ndarray of shape (n,), float64
             At most 0. Minus the error of each row or, where there are several judgements
             (see the notes of the class), minus the largest of them, each divided by its level.
+            As `calibrate` and `contamination` change these levels, such scores compare, and rank
+            rows, among those computed since the last `fit`, `partial_fit` or `calibrate` only.
 
         Raises
         ------
@@ -1067,7 +1077,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         prefer_skip_nested_validation=True,
     )
     def calibrate(self, X: Any, false_alarm_rate: float = 0.05) -> SVDRNDDetector:
-        """Set the threshold anew on new normal rows, without training again.
+        """Set the threshold anew by new normal rows, without training again.
 
         Where there are several judgements (see the notes of the class), a third of the rows
         sets the level of each, for the rate given here, and the others set the threshold. As
@@ -1101,8 +1111,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         -----
         CalibrationWarning
             If a quarter of the rows were trained on, which score too well to set a threshold. And
-            if most of them are novel by the threshold so far: rows that were prepared in another
-            way than those of `fit`, divided by 255 for instance, look like that, and a
+            if most of them are novel by the threshold so far. That is mostly so because they were
+            prepared in another way than those of `fit`, divided by 255 for instance; a
             threshold that calls them normal finds nothing any more.
         UserWarning
             If the values of images spread far less than in `fit`.
@@ -1126,8 +1136,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             # A third of them goes into the comparison of judgements.
             fewest = fewest if novelties.shape[1] == 1 else math.ceil(1.5 * fewest)
             raise ValueError(
-                f"false_alarm_rate={false_alarm_rate} takes at least {fewest} rows to be kept; "
-                f"X has {n_rows}."
+                f"false_alarm_rate={false_alarm_rate} requires at least {fewest} rows; "
+                f"got {n_rows}."
             )
         if not np.isfinite(novelties).all():
             raise ValueError("X holds values so large that the networks' errors are not finite.")
@@ -1158,7 +1168,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         return self
 
     def p_values(self, X: Any) -> np.ndarray:
-        """How rarely a normal row is as novel as each of these.
+        """Conformal p-values: how rarely a normal row is as novel as each of these.
 
         The conformal p-value of a row is the share of rows that score no higher than it does,
         among the held-out normal rows and itself [1]_. For a new normal row it is at most p
@@ -1181,8 +1191,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Raises
         ------
         NotFittedError
-            Before `fit`, or if no row was held out because `contamination` is a
-            number and `calibrate` has not been called.
+            Before `fit`.
+        ValueError
+            If no row was held out because `contamination` is a number and `calibrate` has not
+            been called.
         ValueError, TypeError
             If `score_samples` does not take X.
 
@@ -1208,7 +1220,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         now = self._snapshot()
         check_is_fitted(now)
         if now.calibration_scores_ is None:
-            raise NotFittedError(
+            raise ValueError(
                 "The fit held no row out, since contamination was a number, and p-values need "
                 "some; call calibrate with normal rows first, or fit with contamination='auto'."
             )

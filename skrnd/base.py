@@ -31,10 +31,18 @@ class BaseImageTransformer(
 ):
     """Base class of blurs and geometry: images in, images of the same shape out.
 
-    A subclass defines two methods: `_transform_images`, and an ``__init__`` that stores
-    its parameters. `image_shape` and `channel_axis` are among these if the subclass is to take
-    flat rows, and images whose channels are not found by themselves. This class does all
-    the rest: layouts, dtypes, checks, memory and the scikit-learn interface.
+    A subclass defines two methods:
+
+    - ``__init__``, which stores its parameters. `image_shape` and `channel_axis` are among
+      these if the subclass is to take flat rows, and images whose channels are not found by
+      themselves. What the others may be stands in `_parameter_constraints`, as in scikit-learn;
+      without it, any value is taken.
+    - ``_transform_images(images)``, which is given a float32 or float64 tensor of shape
+      (n, C, H, W), and returns a tensor or an array of the same shape. Unless X was a tensor of
+      an accelerator, `images` is on the CPU, where numpy and scipy take it as it is. It is a
+      copy, which may be changed in place.
+
+    This class does all the rest: layouts, dtypes, checks, memory and the scikit-learn interface.
 
     Parameters
     ----------

@@ -88,7 +88,8 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     are two outputs of shape (n,): ``score``, float64, as `score_samples` returns it, and
     ``label``, int64, 1 for normal and -1 for novel, as `predict` returns it. They agree
     with those of the detector to about 1e-6 if float32 holds all digits of X. A row whose
-    score is that close to the threshold may get the other label.
+    score is that close to the threshold may get the other label. The metadata of the file name
+    the version of this package, ``skrnd.version``, and the threshold, ``skrnd.offset``.
 
     Examples
     --------
@@ -102,6 +103,8 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     >>> session = onnxruntime.InferenceSession("detector.onnx")  # doctest: +SKIP
     >>> score, label = session.run(None, {"X": X})  # doctest: +SKIP
     """
+    from . import __version__
+
     detector = fitted_detector(detector, "to_onnx")
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
@@ -129,6 +132,9 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
             verbose=False,
         )
         assert program is not None  # which it is for the older exporter only
+        program.model.metadata_props.update(
+            {"skrnd.version": __version__, "skrnd.offset": repr(float(detector.offset_))}
+        )
         graph = program.model_proto.SerializeToString()
     write_whole(Path(path), graph)
 

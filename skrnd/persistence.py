@@ -35,6 +35,8 @@ _FORMAT = 1
 _TRANSFORMERS = {
     name: getattr(module, name) for module in (blur, geometry) for name in module.__all__
 }
+# Parameters that older files know by another name.
+_RENAMED = {"novelty": "criterion"}
 # Fitted attributes that go into the header, with their types, and those that are arrays.
 _VALUES: dict[str, Any] = {
     "offset_": float,
@@ -175,7 +177,7 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
     safetensors = _safetensors()
     path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise FileFormatError(f"{path} is no regular file.")
+        raise FileFormatError(f"{path} is not a regular file.")
     with path.open("rb"):
         pass  # For the system's own words if there is no such file.
     try:
@@ -217,7 +219,7 @@ def _params_of(detector: SVDRNDDetector) -> dict[str, Any]:
 
 
 def _rebuilt(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SVDRNDDetector:
-    params = {name: _decoded(value) for name, value in header["params"].items()}
+    params = {_RENAMED.get(name, name): _decoded(value) for name, value in header["params"].items()}
     detector = SVDRNDDetector(**params)
     # Those that came later than the file have their defaults.
     if not set(params) <= set(_params_of(detector)):

@@ -62,6 +62,11 @@ def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
+def test_scikit_learn_looks_at_the_contamination():
+    """It asks nothing of one that has a parameter called novelty, as LocalOutlierFactor has."""
+    assert not hasattr(SVDRNDDetector(), "novelty")
+
+
 # What check_estimator leaves to scikit-learn's own test suite.
 @pytest.mark.parametrize("estimator", TRANSFORMERS + DETECTORS, ids=repr)
 @pytest.mark.parametrize(

@@ -224,6 +224,8 @@ def test_strengths_aim_at_what_is_documented(blur, aims, images, monkeypatch):
         ([3, "auto"], "svd", None, ValueError, r"k must be 'auto', a number or a list .*'auto'"),
         ([[2, 3]], "svd", None, ValueError, "k must be 'auto', a number or a list of numbers"),
         (3, ["svd", None], None, ValueError, "lists None"),
+        (3, ["svd", "gaussian"], None, ValueError, r"k=3 would be pixels for 'gaussian'.*k='auto'"),
+        ([3], [DCTBlur(), "gaussian"], None, ValueError, r"k=\[3\] would be pixels"),
         ("auto", [SVDBlur], None, TypeError, "blur must hold transformers.*class"),
         ("auto", None, [3], TypeError, "geometry must hold transformers .*got 3"),
     ],

@@ -69,14 +69,14 @@ def flat_network(input_shape):
 SETTINGS = {
     "default": {},
     "one-sided": {"blur": "svd"},
-    "error": {"novelty": "error"},
+    "error": {"criterion": "error"},
     "several k": {"k": [3, 6]},
     "dct": {"blur": "dct", "k": 5},
     "gaussian": {"blur": "gaussian", "k": 1.5},
     "list": {"blur": ["svd", GaussianBlur(2.0)]},
     "none": {"blur": None},
     "geometry": {"blur": "svd", "geometry": [Rotate(), FunctionTransformer(rotate)]},
-    "contrast": {"blur": "svd", "novelty": "contrast"},
+    "contrast": {"blur": "svd", "criterion": "contrast"},
     "ensemble": {"n_estimators": 2},
     "resnet34": {"network": "resnet34", "blur": "svd", "batch_size": 60},
     "callable": {"network": flat_network},
@@ -626,24 +626,24 @@ def test_contamination_is_the_share_of_training_rows(images):
     assert (detector.predict(images) == -1).sum() == 15
 
 
-def test_novelty_is_contrast_for_two_sides_and_error_for_all_else(images):
+def test_the_criterion_is_contrast_for_two_sides_and_error_for_all_else(images):
     """Of the same networks, which are drawn and trained alike."""
 
     def scores(**params):
         return SVDRNDDetector(**QUICK, **params).fit(images).score_samples(images)
 
-    np.testing.assert_array_equal(scores(), scores(novelty="contrast"))
+    np.testing.assert_array_equal(scores(), scores(criterion="contrast"))
     np.testing.assert_array_equal(scores(), scores(blur=["two-sided"]))
-    np.testing.assert_array_equal(scores(blur="svd"), scores(blur="svd", novelty="error"))
-    np.testing.assert_array_equal(scores(blur=None), scores(blur=None, novelty="contrast"))
+    np.testing.assert_array_equal(scores(blur="svd"), scores(blur="svd", criterion="error"))
+    np.testing.assert_array_equal(scores(blur=None), scores(blur=None, criterion="contrast"))
 
 
 @pytest.mark.parametrize(
     ("params", "n_judgements"),
     [
         ({"blur": "svd"}, 1),
-        ({"blur": "svd", "novelty": "contrast"}, 2),
-        ({"novelty": "error"}, 2),
+        ({"blur": "svd", "criterion": "contrast"}, 2),
+        ({"criterion": "error"}, 2),
         ({}, 4),
     ],
 )
@@ -666,7 +666,7 @@ def test_a_judgement_that_finds_nothing_does_not_divide_by_zero(images, monkeypa
     monkeypatch.setattr(
         SVDRNDDetector, "_novelties", lambda *args, **kw: judge(*args, **kw) * [1, 0]
     )
-    detector = SVDRNDDetector(blur="svd", novelty="contrast", **QUICK).fit(images)
+    detector = SVDRNDDetector(blur="svd", criterion="contrast", **QUICK).fit(images)
     assert np.isfinite(detector.score_samples(images)).all()
 
 
@@ -772,7 +772,7 @@ def test_too_few_rows_to_calibrate_are_told_of(images):
     assert caught[0].filename == __file__
     before = detector.offset_
     for rate, fewest in ((0.05, 29), (0.01, 149)):
-        with pytest.raises(ValueError, match=f"false_alarm_rate={rate} takes at least {fewest}"):
+        with pytest.raises(ValueError, match=f"={rate} requires at least {fewest} rows"):
             detector.calibrate(images[:18], false_alarm_rate=rate)
     for rate in (0, 1, -1, 2, np.nan):
         with pytest.raises(ValueError, match="'false_alarm_rate' parameter"):
@@ -780,7 +780,7 @@ def test_too_few_rows_to_calibrate_are_told_of(images):
     with pytest.raises(ValueError, match=r"'false_alarm_rate' parameter .*Got '5 %'"):
         detector.calibrate(images, false_alarm_rate="5 %")
     assert detector.offset_ == before
-    with pytest.raises(ValueError, match=r"at least 29 rows to be kept; X has 28\."):
+    with pytest.raises(ValueError, match=r"at least 29 rows; got 28\."):
         detector.calibrate(images[:28])
     new = images + 1e-3
     detector.calibrate(new[:29])
@@ -789,7 +789,7 @@ def test_too_few_rows_to_calibrate_are_told_of(images):
         one_judgement = SVDRNDDetector(blur="svd", **QUICK).fit(images)
     one_judgement.calibrate(new[:19])
     for one, fewest in ((detector, 29), (one_judgement, 19)):
-        with pytest.raises(ValueError, match=rf"at least {fewest} rows to be kept; X has 1\."):
+        with pytest.raises(ValueError, match=rf"at least {fewest} rows; got 1\."):
             one.calibrate(new[:1])
 
 
@@ -799,7 +799,7 @@ def test_p_values_need_rows_held_out(images):
         with pytest.raises(NotFittedError):
             method(images)
     detector.fit(images)
-    with pytest.raises(NotFittedError, match=r"held no row out.*calibrate"):
+    with pytest.raises(ValueError, match=r"held no row out.*calibrate"):
         detector.p_values(images)
     assert detector.calibrate(images).p_values(images).shape == (60,)
 

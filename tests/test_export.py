@@ -36,6 +36,10 @@ def test_a_graph_gives_the_same_verdicts(shape, params, tmp_path, rng):
     assert logging.getLogger("torch.onnx").level == level != logging.ERROR
     assert [path.name for path in tmp_path.iterdir()] == ["detector.onnx"]
     session = onnxruntime.InferenceSession(tmp_path / "detector.onnx")
+    assert session.get_modelmeta().custom_metadata_map == {
+        "skrnd.version": skrnd.__version__,
+        "skrnd.offset": str(detector.offset_),
+    }
     for n in (1, 2, 7, 60):
         score, label = session.run(None, {"X": X[:n]})
         np.testing.assert_allclose(score, expected[:n], rtol=1e-5)

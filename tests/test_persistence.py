@@ -394,7 +394,7 @@ def test_as_many_networks_are_outlined_as_there_are_values_for(forged, tmp_path,
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files here")
 def test_a_pipe_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(FileFormatError, match="no regular file"):
+    with pytest.raises(FileFormatError, match="not a regular file"):
         load(tmp_path / "pipe")
 
 
@@ -417,6 +417,8 @@ def test_files_of_older_versions_open(path):
     detector = load(path)
     np.testing.assert_allclose(detector.score_samples(expected["X"]), expected["scores"], rtol=1e-5)
     np.testing.assert_array_equal(detector.predict(expected["X"]), expected["labels"])
+    # Which had another name then.
+    assert detector.criterion == "auto"
 
 
 def test_there_are_files_of_older_versions():

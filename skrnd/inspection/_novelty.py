@@ -42,7 +42,7 @@ def judgements(detector: SVDRNDDetector, X: Any) -> dict[str, np.ndarray]:
         copy 3, SVDSharpen" is large if the row looks to the predictor like that copy of the
         normal images, made by ``blurs_[2]``: sharper than they are. With "two-sided" the names
         begin with "predictor 1: " or "predictor 2: ". A detector that judges by the error
-        alone (see `novelty`) has no contrasts.
+        alone (see `criterion`) has no contrasts.
 
     Raises
     ------
@@ -171,7 +171,9 @@ def novelty_map(
     """
     detector = fitted_detector(detector, "novelty_map")
     if detector._layout is None:
-        raise ValueError("The detector was fitted on plain rows, which have no places.")
+        raise ValueError(
+            "novelty_map takes a detector of images; this one was fitted on plain rows."
+        )
     images = checked(array(images))
     layout = image_layout(images.shape[1:], *layout_of(detector, images, None, "auto"))
     n_channels, *sides = layout.chw

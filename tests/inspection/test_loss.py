@@ -20,7 +20,9 @@ def test_loss_curve(detector, forest):
     for estimator in (SVDRNDDetector(), IsolationForest()):
         with pytest.raises(NotFittedError):
             LossCurveDisplay.from_estimator(estimator)
-    with pytest.raises(ValueError, match=r"IsolationForest has no loss_curve_\. Of a Pipeline"):
+    with pytest.raises(
+        ValueError, match=r"IsolationForest has no loss_curve_\. Pass the last step"
+    ):
         LossCurveDisplay.from_estimator(forest)
 
 

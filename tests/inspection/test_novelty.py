@@ -87,9 +87,9 @@ def max_of(judged):
     [
         ({"blur": None}, ["error"]),
         ({"blur": "svd"}, ["error"]),
-        ({"blur": None, "novelty": "contrast"}, ["error"]),
-        ({"blur": "dct", "novelty": "contrast"}, ["error", "contrast to copy 1, DCTBlur"]),
-        ({"novelty": "error"}, ["predictor 1: error", "predictor 2: error"]),
+        ({"blur": None, "criterion": "contrast"}, ["error"]),
+        ({"blur": "dct", "criterion": "contrast"}, ["error", "contrast to copy 1, DCTBlur"]),
+        ({"criterion": "error"}, ["predictor 1: error", "predictor 2: error"]),
     ],
 )
 def test_judgements_of_other_detectors(params, names, rng):

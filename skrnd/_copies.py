@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,6 +135,9 @@ def make_blurs(
     is_auto = isinstance(k, str)
     several = not is_auto and np.ndim(k) > 0
     given = list(k) if several else [k]
+    if not is_auto:
+        # Numbers of Python, for `k_`, also from a grid of numpy's.
+        given = [int(one) if isinstance(one, Integral) else float(one) for one in given]
     named, turned = as_list(blur), as_list(geometry)
     seen = Images(sample, memory)
     first: list[Any] = []

@@ -10,21 +10,20 @@ from copy import deepcopy
 from functools import partial
 from itertools import chain
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import joblib
 import numpy as np
 import torch
 from joblib import Memory
 from sklearn import get_config
-from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
+from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
     RealNotInt,
     StrOptions,
-    validate_params,
 )
 from sklearn.utils.validation import check_is_fitted, check_memory
 
@@ -33,6 +32,7 @@ from ._callbacks import CallbackContext, CallbackSupportMixin
 from ._checkpoint import Checkpoint, identity_of
 from ._containers import as_numpy, in_namespace_of, take_rows
 from ._copies import BLURS, check_choice, make_blurs, make_copies
+from ._decorators import fit_context, validate_params
 from ._distillation import (
     Curves,
     DistilledPair,
@@ -320,6 +320,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     array([-1, -1, -1, -1])
     """
 
+    # Set in the checks of X.
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    sample_shape_: tuple[int, ...]
+
     _parameter_constraints: dict[str, Any] = {
         "k": [
             StrOptions({"auto"}),
@@ -401,8 +406,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     # -- training ---------------------------------------------------------
 
     # The blurs are the user's too: their parameters are validated as well.
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any = None) -> SVDRNDDetector:
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learn what is normal.
 
         Ctrl-C ends the training and keeps what was learned so far, with a ConvergenceWarning.
@@ -460,8 +465,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         goes_on = self.warm_start and hasattr(self, "_pairs")
         return self._learn(X, y, goes_on=goes_on, max_epochs=self.max_epochs)
 
-    @_fit_context(prefer_skip_nested_validation=False)
-    def partial_fit(self, X: Any, y: Any = None) -> SVDRNDDetector:
+    @fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Learn a little more of what is normal, from new images.
 
         It makes one pass over the new images and their copies, at a tenth of
@@ -502,7 +507,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             self._validate_params()
         return self._learn(X, y, goes_on=goes_on, max_epochs=1 if goes_on else self.max_epochs)
 
-    def _learn(self, X: Any, y: Any, *, goes_on: bool, max_epochs: str | int) -> SVDRNDDetector:
+    def _learn(self, X: Any, y: Any, *, goes_on: bool, max_epochs: str | int) -> Self:
         context = self._init_callback_context(max_subtasks=None)
         # Other threads, and callbacks, may go on scoring with what was learned before, which
         # is also what a fit that fails leaves.
@@ -699,9 +704,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             conclude(ended, curves)
         return dict(vars(ended))
 
-    def _snapshot(self) -> SVDRNDDetector:
+    def _snapshot(self) -> Self:
         """A detector that stays as this one is now, whatever other threads make of it."""
-        snapshot: SVDRNDDetector = object.__new__(type(self))
+        snapshot: Self = object.__new__(type(self))
         snapshot.__dict__.update(vars(self))
         return snapshot
 
@@ -1076,7 +1081,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         {"false_alarm_rate": [Interval(Real, 0, 1, closed="neither")]},
         prefer_skip_nested_validation=True,
     )
-    def calibrate(self, X: Any, false_alarm_rate: float = 0.05) -> SVDRNDDetector:
+    def calibrate(self, X: Any, false_alarm_rate: float = 0.05) -> Self:
         """Set the threshold anew by new normal rows, without training again.
 
         Where there are several judgements (see the notes of the class), a third of the rows

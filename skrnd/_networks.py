@@ -20,7 +20,8 @@ from torch.nn.utils import fuse_conv_bn_eval
 from ._backend import convolution_format, global_generator_seeded
 
 _Network = TypeVar("_Network", bound=nn.Module)
-NetworkFactory = Callable[[tuple[int, ...]], nn.Module]
+# Any, for a function that counts on three sides is one too.
+NetworkFactory = Callable[[tuple[Any, ...]], nn.Module]
 
 # A random target is worth mimicking from about this many pixels a side on.
 MIN_SIDE = 4

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from sklearn import get_config
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import gen_batches
-from sklearn.utils.metaestimators import available_if
 
 from ._backend import widest_float
+from ._decorators import available_if, fit_context
 from ._documentation import DocumentationLinkMixin
 from ._images import ImageLayout
 from ._storage import working_bytes
@@ -91,6 +91,11 @@ class BaseImageTransformer(
     np.float64(0.0)
     """
 
+    # Set in the checks of X.
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    sample_shape_: tuple[int, ...]
+
     _parameter_constraints: dict[str, Any] = {**LAYOUT_CONSTRAINTS}
     # Of a subclass whose __init__ does without them.
     image_shape: tuple[int, ...] | None = None
@@ -121,9 +126,9 @@ class BaseImageTransformer(
         """
         raise NotImplementedError(f"{type(self).__name__} does not define _transform_images.")
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     @own_torch_state()
-    def fit(self, X: Any, y: Any = None) -> BaseImageTransformer:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Check X and the parameters, and remember the shape of a row.
 
         Nothing is learned from the values of X.

@@ -16,10 +16,11 @@ import scipy.stats
 from numpy.typing import ArrayLike
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score, make_scorer, roc_auc_score, roc_curve
-from sklearn.utils._param_validation import Interval, Options, validate_params
+from sklearn.utils._param_validation import Interval, Options
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ._containers import as_numpy, refuse_masked
+from ._decorators import validate_params
 from ._warnings import warn
 
 __all__ = [
@@ -298,12 +299,14 @@ def detection_scorer(estimator: Any, X: Any, y: ArrayLike) -> dict[str, float]:
     return detection_report(y, estimator.decision_function(X))
 
 
-tnr_at_tpr_scorer = make_scorer(tnr_at_tpr_score, response_method="decision_function")
-auroc_scorer = make_scorer(auroc_score, response_method="decision_function")
-detection_accuracy_scorer = make_scorer(
+tnr_at_tpr_scorer: Callable[..., float] = make_scorer(
+    tnr_at_tpr_score, response_method="decision_function"
+)
+auroc_scorer: Callable[..., float] = make_scorer(auroc_score, response_method="decision_function")
+detection_accuracy_scorer: Callable[..., float] = make_scorer(
     detection_accuracy_score, response_method="decision_function"
 )
-aupr_scorer = make_scorer(aupr_score, response_method="decision_function")
+aupr_scorer: Callable[..., float] = make_scorer(aupr_score, response_method="decision_function")
 
 
 def _figure(

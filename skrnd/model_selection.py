@@ -16,7 +16,7 @@ from sklearn.utils.validation import _num_samples, check_consistent_length, colu
 from ._containers import as_numpy, is_unread, refuse_masked, rows_of
 from ._copies import as_list, check_transformers
 from ._documentation import DocumentationLinkMixin
-from ._validation import inlier_rows, layout_of
+from ._validation import LAYOUT_CONSTRAINTS, inlier_rows, layout_of
 from ._warnings import warn
 from .blur import SeparableBlur, SVDSharpen
 from .metrics import tnr_at_tpr_score
@@ -172,6 +172,11 @@ class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
     True
     """
 
+    _parameter_constraints: dict[str, Any] = {
+        "probes": "no_validation",  # by `check_transformers`, as blurs are
+        **LAYOUT_CONSTRAINTS,
+    }
+
     def __init__(
         self,
         probes: Any = None,
@@ -183,7 +188,7 @@ class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
         self.image_shape = image_shape
         self.channel_axis = channel_axis
 
-    def __call__(self, estimator: BaseEstimator, X: Any, y: Any = None) -> float:
+    def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
         """Score a fitted detector.
 
         Parameters
@@ -203,11 +208,12 @@ class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a probe does not take the images, if there is no probe, if `y` labels all rows
-            -1, or if no `image_shape` is known for flat rows.
+            If a parameter is not what it may be, if a probe does not take the images, if there
+            is no probe, if `y` labels all rows -1, or if no `image_shape` is known for flat rows.
         TypeError
             If a probe is not a transformer.
         """
+        self._validate_params()
         rows = rows_of(X)
         if rows is not X or is_unread(X):
             # The probes need all values.

@@ -68,6 +68,17 @@ def test_strengths_meet_blurs(k, blur, expected, k_, images):
         )
 
 
+@pytest.mark.parametrize(
+    ("k", "expected"),
+    [(np.int64(3), 3), (np.float32(0.5), 0.5), (np.array([3, 4]), [3, 4]), ([0.5, 4], [0.5, 4])],
+)
+def test_strengths_are_numbers_of_python(k, expected, images):
+    _, _, used = make_blurs(k, "svd", None, images, images)
+    assert used == expected
+    kinds = [type(one) for one in (used if isinstance(used, list) else [used])]
+    assert kinds == [type(one) for one in np.atleast_1d(np.array(expected, object))]
+
+
 @pytest.mark.parametrize("name", ["svd", "dct", "gaussian", "two-sided"])
 def test_auto_chooses_one_strength_for_each_blur(name, images):
     (blur, *_), _, k_ = make_blurs("auto", name, None, images, images)

@@ -155,6 +155,13 @@ def test_the_layout_of_a_detector_is_not_that_in_front_of_other_steps(rng):
     assert ProbeScorer()(pipeline, X) == ProbeScorer(channel_axis=-1)(pipeline, X) == expected
 
 
+@pytest.mark.parametrize("params", [{"channel_axis": "last"}, {"image_shape": 64}])
+@pytest.mark.parametrize("probes", [None, SVDBlur(2)])
+def test_parameters_of_the_scorer_are_its_own(params, probes, rng):
+    with pytest.raises(ValueError, match=f"'{next(iter(params))}' parameter of ProbeScorer"):
+        ProbeScorer(probes, **params)(Roughness(), rng.normal(size=(50, 12, 12)))
+
+
 def test_one_probe_is_a_list_of_one(rng):
     X = rng.normal(size=(50, 12, 12))
     one = ProbeScorer(SVDBlur(2))(Roughness(), X)

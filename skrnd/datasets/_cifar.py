@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
+from .._decorators import validate_params
 from ._bunch import PATH, SUBSETS, bunch, parts_of
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.datasets import get_data_home
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._decorators import validate_params
 from ._bunch import DIGITS, PATH, SUBSETS, bunch, parts_of
 from ._cifar import load_cifar
 from ._download import download, is_whole

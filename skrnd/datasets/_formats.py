@@ -10,8 +10,8 @@ from typing import IO, Any
 
 import numpy as np
 import scipy.io
-from sklearn.utils._param_validation import validate_params
 
+from .._decorators import validate_params
 from ._bunch import DIGITS, PATH, bunch
 
 # The classes of MATLAB that are dense arrays of real numbers.

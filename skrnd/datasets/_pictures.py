@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
+from .._decorators import validate_params
 from ._bunch import PATH, bunch
 
 # Formats of which Pillow knows the endings, and reads no picture; EPS, a program, which

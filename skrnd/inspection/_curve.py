@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
-from sklearn.utils._param_validation import Options, StrOptions, validate_params
+from sklearn.utils._param_validation import Options, StrOptions
 
+from .._decorators import validate_params
 from ..metrics import aupr_score, auroc_score, labels_and_scores, ranked, tnr_at_tpr_score
 from ._display import Display, line_style, pyplot
 
@@ -119,7 +120,7 @@ class DetectionCurveDisplay(Display):
         name: str | None = None,
         ax: Any = None,
         **kwargs: Any,
-    ) -> DetectionCurveDisplay:
+    ) -> Self:
         """Score rows and draw the curve.
 
         Parameters
@@ -178,7 +179,7 @@ class DetectionCurveDisplay(Display):
         name: str | None = None,
         ax: Any = None,
         **kwargs: Any,
-    ) -> DetectionCurveDisplay:
+    ) -> Self:
         """Draw the curve of scores that have been computed already.
 
         Parameters
@@ -232,9 +233,7 @@ class DetectionCurveDisplay(Display):
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(
-        self, ax: Any = None, *, name: str | None = None, **kwargs: Any
-    ) -> DetectionCurveDisplay:
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the curve.
 
         Parameters

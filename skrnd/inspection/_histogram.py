@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -67,7 +66,7 @@ class ScoreHistogramDisplay(Display):
     @classmethod
     def from_estimator(
         cls, estimator: Any, X: Any, y: ArrayLike, *, ax: Any = None, **kwargs: Any
-    ) -> ScoreHistogramDisplay:
+    ) -> Self:
         """Score rows by `decision_function` and draw, with the threshold at 0.
 
         Parameters
@@ -108,7 +107,7 @@ class ScoreHistogramDisplay(Display):
         threshold: float | None = None,
         ax: Any = None,
         **kwargs: Any,
-    ) -> ScoreHistogramDisplay:
+    ) -> Self:
         """Draw scores that have been computed already.
 
         Parameters
@@ -142,9 +141,7 @@ class ScoreHistogramDisplay(Display):
         display = cls(y_true=y_true, y_score=y_score, threshold=threshold)
         return display.plot(ax=ax, **kwargs)
 
-    def plot(
-        self, ax: Any = None, *, bins: int | str | Sequence[float] = 40, **kwargs: Any
-    ) -> ScoreHistogramDisplay:
+    def plot(self, ax: Any = None, *, bins: int | str | ArrayLike = 40, **kwargs: Any) -> Self:
         """Draw the histograms.
 
         Parameters

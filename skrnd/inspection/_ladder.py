@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn import config_context
@@ -54,7 +54,7 @@ class BlurLadderDisplay(Display):
     """
 
     def __init__(
-        self, *, pictures: np.ndarray, strengths: Sequence[float], strength_name: str
+        self, *, pictures: np.ndarray, strengths: Sequence[float] | np.ndarray, strength_name: str
     ) -> None:
         self.pictures = pictures
         self.strengths = strengths
@@ -66,10 +66,10 @@ class BlurLadderDisplay(Display):
         blur: Any,
         image: Any,
         *,
-        strengths: Sequence[float] = (1, 5, 10, 25, 50, 100),
+        strengths: Sequence[float] | np.ndarray = (1, 5, 10, 25, 50, 100),
         parameter: str | None = None,
         ax: Any = None,
-    ) -> BlurLadderDisplay:
+    ) -> Self:
         """Blur an image at several strengths and draw.
 
         Parameters
@@ -117,9 +117,9 @@ class BlurLadderDisplay(Display):
         wanted = ("k", "sigma") if parameter is None else (parameter,)
         strength_name = next((name for name in wanted if name in params), None)
         if strength_name is None:
+            hint = " Name its strength by parameter." if parameter is None else ""
             raise ValueError(
-                f"blur must have a parameter {' or '.join(wanted)}; got {blur!r}. Name its "
-                "strength by parameter."
+                f"blur must have a parameter {' or '.join(wanted)}; got {blur!r}.{hint}"
             )
         images = checked(np.asarray(array(image))[None])
         layout = image_layout(
@@ -141,7 +141,7 @@ class BlurLadderDisplay(Display):
         display = cls(pictures=pictures, strengths=strengths, strength_name=strength_name)
         return display.plot(ax=ax)
 
-    def plot(self, ax: Any = None) -> BlurLadderDisplay:
+    def plot(self, ax: Any = None) -> Self:
         """Draw the pictures.
 
         Parameters

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -54,9 +55,9 @@ class LossCurveDisplay(Display):
     def __init__(
         self,
         *,
-        loss_curve: np.ndarray,
+        loss_curve: Sequence[float] | np.ndarray,
         name: str | None = None,
-        validation_loss_curve: np.ndarray | None = None,
+        validation_loss_curve: Sequence[float] | np.ndarray | None = None,
     ) -> None:
         self.loss_curve = loss_curve
         self.name = name
@@ -65,7 +66,7 @@ class LossCurveDisplay(Display):
     @classmethod
     def from_estimator(
         cls, estimator: Any, *, name: str | None = None, ax: Any = None, **kwargs: Any
-    ) -> LossCurveDisplay:
+    ) -> Self:
         """Draw the loss of a fitted detector.
 
         Parameters
@@ -105,7 +106,7 @@ class LossCurveDisplay(Display):
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> LossCurveDisplay:
+    def plot(self, ax: Any = None, *, name: str | None = None, **kwargs: Any) -> Self:
         """Draw the curve.
 
         Parameters

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import gen_batches
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
+from .._decorators import validate_params
 from .._detector import SVDRNDDetector, fitted_detector
 from .._inputs import block_rows
 from .._validation import layout_of

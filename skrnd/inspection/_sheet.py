@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_consistent_length
 
 from .._containers import take_rows
+from .._decorators import validate_params
 from .._validation import LAYOUT_CONSTRAINTS, layout_of
 from ..metrics import scores_of
 from ._display import Display, pyplot
@@ -72,7 +73,7 @@ class ContactSheetDisplay(Display):
         image_shape: tuple[int, ...] | None = None,
         channel_axis: str | int = "auto",
         ax: Any = None,
-    ) -> ContactSheetDisplay:
+    ) -> Self:
         """Score images by `decision_function` and draw: those below 0 are called novel.
 
         Parameters
@@ -133,7 +134,7 @@ class ContactSheetDisplay(Display):
         image_shape: tuple[int, ...] | None = None,
         channel_axis: str | int = "auto",
         ax: Any = None,
-    ) -> ContactSheetDisplay:
+    ) -> Self:
         """Draw images whose scores have been computed already.
 
         Parameters
@@ -182,7 +183,7 @@ class ContactSheetDisplay(Display):
         pictures = pictures_of(images, layout, range_of(images))[place.reshape(rows.shape)]
         return cls(pictures=pictures, scores=scores[rows], rows=rows).plot(ax=ax)
 
-    def plot(self, ax: Any = None) -> ContactSheetDisplay:
+    def plot(self, ax: Any = None) -> Self:
         """Draw the pictures.
 
         Parameters

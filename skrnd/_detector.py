@@ -1122,6 +1122,11 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         UserWarning
             If the values of images spread far less than in `fit`.
 
+        See Also
+        --------
+        p_values : Verdicts without a threshold.
+        partial_fit : Learn from new rows, where these are normal and of another kind.
+
         Examples
         --------
         >>> import numpy as np
@@ -1202,6 +1207,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             been called.
         ValueError, TypeError
             If `score_samples` does not take X.
+
+        See Also
+        --------
+        calibrate : Set the rows that p-values are counted among.
 
         References
         ----------

@@ -261,7 +261,7 @@ class SVDSoften(SpectrumTransformer):
     See Also
     --------
     SVDBlur : The blur of the paper.
-    SVDSharpen : The opposite.
+    SVDSharpen : Amplifies what a blur takes.
 
     References
     ----------
@@ -424,6 +424,11 @@ class DCTBlur(SeparableBlur):
     sample_shape_ : tuple of int
         Shape of one row of X, ``X.shape[1:]``.
 
+    See Also
+    --------
+    SVDBlur : A blur that goes by each image.
+    GaussianBlur : A blur that has no hard edge in the frequencies.
+
     Examples
     --------
     >>> import numpy as np
@@ -482,6 +487,11 @@ class GaussianBlur(SeparableBlur):
         Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
         Shape of one row of X, ``X.shape[1:]``.
+
+    See Also
+    --------
+    SVDBlur : A blur that goes by each image.
+    DCTBlur : Drops the highest frequencies altogether.
 
     Examples
     --------

@@ -82,6 +82,10 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written.
 
+    See Also
+    --------
+    skrnd.persistence.save : For this package, without pickle.
+
     Notes
     -----
     The input is called ``X``: any number of rows, float32, of the shape seen in `fit`. There

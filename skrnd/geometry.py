@@ -56,6 +56,10 @@ class Flip(BaseImageTransformer):
     sample_shape_ : tuple of int
         Shape of one row of X, ``X.shape[1:]``.
 
+    See Also
+    --------
+    Rotate : Turn images.
+
     Examples
     --------
     >>> from skrnd.geometry import Flip
@@ -108,6 +112,11 @@ class Rotate(BaseImageTransformer):
         Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
         Shape of one row of X, ``X.shape[1:]``.
+
+    See Also
+    --------
+    Flip : Mirror images.
+    Shear : Slant images.
 
     Examples
     --------
@@ -175,6 +184,10 @@ class Translate(BaseImageTransformer):
         Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
         Shape of one row of X, ``X.shape[1:]``.
+
+    See Also
+    --------
+    Shear : Slant images.
 
     Examples
     --------
@@ -254,6 +267,11 @@ class Shear(BaseImageTransformer):
     sample_shape_ : tuple of int
         Shape of one row of X, ``X.shape[1:]``.
 
+    See Also
+    --------
+    Translate : Shift images.
+    Rotate : Turn images.
+
     Examples
     --------
     >>> from skrnd.geometry import Shear
@@ -319,6 +337,10 @@ class Contrast(BaseImageTransformer):
     sample_shape_ : tuple of int
         Shape of one row of X, ``X.shape[1:]``.
 
+    See Also
+    --------
+    Invert : Exchange bright and dark.
+
     Examples
     --------
     >>> from skrnd.geometry import Contrast
@@ -374,6 +396,10 @@ class Invert(BaseImageTransformer):
         Names of the features, if X is a data frame whose column names are strings.
     sample_shape_ : tuple of int
         Shape of one row of X, ``X.shape[1:]``.
+
+    See Also
+    --------
+    Contrast : Less contrast, or more.
 
     Examples
     --------

@@ -79,6 +79,11 @@ def tnr_at_tpr_score(
         If `y_true` holds anything but 1 and -1, if `y_score` holds NaN, if the
         lengths differ, or if `tpr` is out of range.
 
+    See Also
+    --------
+    auroc_score : Of all thresholds instead of one.
+    sklearn.metrics.roc_curve : The rates at every threshold.
+
     Examples
     --------
     >>> from skrnd.metrics import tnr_at_tpr_score
@@ -121,6 +126,11 @@ def auroc_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label: int = 1) ->
         If `y_true` holds anything but 1 and -1, if `y_score` holds NaN, or if
         the lengths differ.
 
+    See Also
+    --------
+    sklearn.metrics.roc_auc_score : The same figure, which refuses infinite scores.
+    tnr_at_tpr_score : At one threshold.
+
     Examples
     --------
     >>> from skrnd.metrics import auroc_score
@@ -156,6 +166,10 @@ def detection_accuracy_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label
     ValueError
         If `y_true` holds anything but 1 and -1, if `y_score` holds NaN, or if
         the lengths differ.
+
+    See Also
+    --------
+    sklearn.metrics.balanced_accuracy_score : Of labels, that is at a threshold that is given.
 
     Examples
     --------
@@ -198,6 +212,11 @@ def aupr_score(y_true: ArrayLike, y_score: ArrayLike, *, pos_label: int = 1) -> 
     ValueError
         If `y_true` holds anything but 1 and -1, if `y_score` holds NaN, or if
         the lengths differ.
+
+    See Also
+    --------
+    sklearn.metrics.average_precision_score : The same figure, which refuses infinite scores.
+    auroc_score : Area under the ROC curve.
 
     Examples
     --------
@@ -242,7 +261,10 @@ def detection_report(
 
     See Also
     --------
-    tnr_at_tpr_score, auroc_score, detection_accuracy_score, aupr_score
+    tnr_at_tpr_score : Share of novel rows found, at a TPR.
+    auroc_score : Area under the ROC curve.
+    detection_accuracy_score : Accuracy at the best threshold.
+    aupr_score : Area under the precision-recall curve.
 
     Examples
     --------
@@ -283,6 +305,10 @@ def detection_scorer(estimator: Any, X: Any, y: ArrayLike) -> dict[str, float]:
     ------
     ValueError
         If `y` holds anything but 1 and -1, or if `decision_function` does not take X.
+
+    See Also
+    --------
+    detection_report : The same figures, of labels and scores.
 
     Examples
     --------

@@ -56,6 +56,11 @@ def load_cifar(path: Any, *, subset: str = "train", return_X_y: bool = False) ->
         If the archive or a batch is damaged, or holds anything but images and labels, or if
         several folders below `path` hold CIFAR.
 
+    See Also
+    --------
+    fetch_cifar10 : Download the archive of ten classes first.
+    fetch_cifar100 : Download that of 100 classes.
+
     References
     ----------
     .. [1] Krizhevsky, "Learning Multiple Layers of Features from Tiny Images",

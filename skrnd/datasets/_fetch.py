@@ -213,6 +213,11 @@ def fetch_cifar10(
     OSError
         If a file cannot be downloaded, or its SHA-256 is not the one it should be.
 
+    See Also
+    --------
+    load_cifar : Read an archive that is there already.
+    fetch_cifar100 : 100 classes of images of the same kind.
+
     References
     ----------
     .. [1] Krizhevsky, "Learning Multiple Layers of Features from Tiny Images",
@@ -274,6 +279,11 @@ def fetch_cifar100(
     ------
     OSError
         If a file cannot be downloaded, or its SHA-256 is not the one it should be.
+
+    See Also
+    --------
+    load_cifar : Read an archive that is there already.
+    fetch_cifar10 : Ten classes of images of the same kind.
 
     References
     ----------
@@ -337,6 +347,10 @@ def fetch_svhn(
     ------
     OSError
         If a file cannot be downloaded, or its SHA-256 is not the one it should be.
+
+    See Also
+    --------
+    load_svhn : Read a file that is there already.
 
     References
     ----------
@@ -406,6 +420,11 @@ def fetch_mnist(
     OSError
         If a file cannot be downloaded, or its SHA-256 is not the one it should be.
 
+    See Also
+    --------
+    load_idx : Read a file that is there already.
+    fetch_fashion_mnist : Clothes in the same format.
+
     References
     ----------
     .. [1] LeCun et al., "Gradient-Based Learning Applied to Document
@@ -467,6 +486,11 @@ def fetch_fashion_mnist(
     ------
     OSError
         If a file cannot be downloaded, or its SHA-256 is not the one it should be.
+
+    See Also
+    --------
+    load_idx : Read a file that is there already.
+    fetch_mnist : Digits in the same format.
 
     References
     ----------

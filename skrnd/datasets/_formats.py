@@ -43,6 +43,10 @@ def load_svhn(path: Any, *, return_X_y: bool = False) -> Any:
     ValueError
         If it is damaged, or does not hold X and y in the shapes of SVHN.
 
+    See Also
+    --------
+    fetch_svhn : Download the file first.
+
     References
     ----------
     .. [1] Netzer et al., "Reading Digits in Natural Images with Unsupervised
@@ -109,6 +113,11 @@ def load_idx(path: Any) -> np.ndarray:
         If there is no such file.
     ValueError
         If it is damaged, or longer or shorter than its header says.
+
+    See Also
+    --------
+    fetch_mnist : Download the digits in this format.
+    fetch_fashion_mnist : Download the clothes in this format.
 
     Examples
     --------
@@ -177,6 +186,10 @@ def load_npz(path: Any, *, return_X_y: bool = False) -> Any:
     ValueError
         If it is not an .npz file, has no `X`, or holds pickled objects, which are not
         loaded; or if `X` and `y` differ in length.
+
+    See Also
+    --------
+    load_images : Load files of pictures.
 
     Examples
     --------

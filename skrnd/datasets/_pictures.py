@@ -82,6 +82,10 @@ def load_image_folder(
         not known; the message names all of them. If `size` is not two positive integers, or
         if pictures lie directly in `path` and in a sub-folder of the same name.
 
+    See Also
+    --------
+    load_images : Load pictures from a list of files.
+
     Examples
     --------
     Pictures in the folders "photos/good" and "photos/scratched", with the labels that a
@@ -197,6 +201,10 @@ def load_images(
     ValueError
         If pictures cannot be read, or are grey and of more than 8 bits, whose range is
         not known; the message names all of them. If `size` is not two positive integers.
+
+    See Also
+    --------
+    load_image_folder : Load all pictures of a folder, with the names of sub-folders as labels.
 
     Examples
     --------

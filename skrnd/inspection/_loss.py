@@ -38,6 +38,10 @@ class LossCurveDisplay(Display):
     figure_ : matplotlib Figure
         Figure that holds it.
 
+    See Also
+    --------
+    sklearn.model_selection.LearningCurveDisplay : Quality over the number of rows.
+
     Examples
     --------
     >>> import matplotlib.pyplot as plt

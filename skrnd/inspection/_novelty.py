@@ -54,6 +54,10 @@ def judgements(detector: SVDRNDDetector, X: Any) -> dict[str, np.ndarray]:
     ValueError, TypeError
         If `score_samples` does not take X.
 
+    See Also
+    --------
+    novelty_map : Where in an image the novelty is.
+
     Examples
     --------
     >>> import numpy as np

@@ -159,17 +159,16 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         How the threshold is set. "auto" holds `validation_fraction` of the rows out of the
         training and sets `offset_` on them, so that 5 % of new normal rows are expected to be
         called novel. A float in (0, 0.5] has scikit-learn's meaning, the share of outliers in
-        the training data: all rows are trained on, and this share of them is called novel.
-        That threshold is for the rows of `fit` only. They are learned better than new rows,
-        of which more are called novel, and far more on tables.
+        the training data: all rows are trained on, unless `early_stopping` holds some out, and
+        this share of them is called novel. That threshold is for the rows of `fit` only. They
+        are learned better than new rows, of which more are called novel, and far more on tables.
     validation_fraction : float, default=0.1
-        Share of the rows that ``contamination="auto"`` holds out, in (0, 1).
+        Share of the rows that ``contamination="auto"`` or `early_stopping` holds out, in (0, 1).
     early_stopping : bool, default=False
         Whether to keep the predictors of the epoch in which the error on the held-out rows
         was lowest, and to end the training when that error has not fallen for
-        `n_iter_no_change` epochs. Requires ``contamination="auto"``. It is off by default
-        because the step size falls to almost nothing, so that the last epoch is the best or
-        next to it.
+        `n_iter_no_change` epochs. It is off by default because the step size falls to almost
+        nothing, so that the last epoch is the best or next to it.
     n_iter_no_change : int, default=10
         Number of epochs to wait with `early_stopping`, at least 1.
     image_shape : tuple of int, default=None
@@ -440,9 +439,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             networks; if `y` and X differ in length; if a parameter is out of range, as `k`
             for the images; if a copy has another shape than its image, or is not finite; if
             the networks that `network` makes do not take the images, or have nothing to train;
-            if networks do not fit into memory, or the device is not there; if
-            `early_stopping` meets a number as `contamination`; if `checkpoint` belongs to
-            another fit, or names no file that can be; or if the training diverges.
+            if networks do not fit into memory, or the device is not there; if `checkpoint`
+            belongs to another fit, or names no file that can be; or if the training diverges.
         OSError
             If the disk has no room for what exceeds half of scikit-learn's `working_memory`, or
             if `memory` names no folder that can be.
@@ -528,11 +526,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     ) -> None:
         """Learn, and let `public`, which this detector is a snapshot of, have learned it."""
         before = vars(self).copy()
-        if self.early_stopping and self.contamination != "auto":
-            raise ValueError(
-                f"early_stopping=True goes by rows held out, and "
-                f"contamination={self.contamination!r} holds out none; set contamination='auto'."
-            )
         X, layout, normal = self._normal_rows(X, y, reset=not goes_on)
         ranks = Ranks()
         if ranks.size > 1:
@@ -596,8 +589,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self.precision_ = str(precision).removeprefix("torch.")
         earlier = self._curves() if goes_on else Curves()
 
+        # A share of the training data is one of all rows of it.
+        judged = [held] if self.contamination == "auto" or held is originals else [originals, held]
+
         def conclude(detector: SVDRNDDetector, curves: Curves) -> None:
-            detector._conclude(curves, trainings=trainings, held=held, ranks=ranks, earlier=earlier)
+            detector._conclude(
+                curves, trainings=trainings, judged=judged, ranks=ranks, earlier=earlier
+            )
 
         context.max_subtasks = max_epochs
         told = {"estimator": public, "X": X, "y": y}
@@ -715,20 +713,20 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         curves: Curves,
         *,
         trainings: list[Training],
-        held: torch.Tensor,
+        judged: list[torch.Tensor],
         ranks: Ranks,
         earlier: Curves,
     ) -> None:
-        """Take the predictors, and set the threshold by the rows for that."""
+        """Take the predictors, and set the threshold by the rows that are judged."""
         self.loss_curve_ = [*earlier.loss, *curves.loss]
         self.validation_loss_curve_ = None
         if self.early_stopping:
             self.validation_loss_curve_ = [*earlier.held_out, *curves.held_out]
         contrast = self.criterion == "contrast" or (self.criterion == "auto" and len(trainings) > 1)
         self._pairs = [training.pair(all_judge=contrast) for training in trainings]
-        novelties = np.concatenate(
-            ranks.gather(self._novelties(held.split(block_rows(self.input_shape_))))
-        )
+        size = block_rows(self.input_shape_)
+        blocks = chain.from_iterable(rows.split(size) for rows in judged)
+        novelties = np.concatenate(ranks.gather(self._novelties(blocks)))
         if not np.isfinite(novelties).all():
             raise self._diverged(curves)
         self._set_threshold(novelties)
@@ -757,7 +755,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         *,
         goes_on: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the networks are given: rows to train on, and those that set the threshold.
+        """What the networks are given: rows to train on, and rows held out.
 
         X is read before the training alone: what becomes of it meanwhile changes nothing.
         """
@@ -771,7 +769,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         if np.array_equal(train, held_out):
             return originals, originals
         held = self._inputs.stored(X, held_out, storage)
-        self._doubt_twins(held, keys)
+        if self.contamination == "auto":
+            self._doubt_twins(held, keys)
         return originals, held
 
     def _split(
@@ -783,12 +782,14 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         *,
         goes_on: bool,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows to train on and rows to set the threshold, of this process, and those for `k`.
+        """Rows to train on and rows held out, of this process, and those for `k`.
+
+        Where there is nothing to hold rows out for, the same ones serve for all.
 
         The former in the order in which they lie in a file, the last in a random one.
         """
         train = held_out = normal
-        if self.contamination == "auto":
+        if self.contamination == "auto" or self.early_stopping:
             was_trained_on = np.zeros(len(normal), dtype=bool)
             if goes_on:
                 own = self._were_trained_on(X, normal[ranks.own :: ranks.size])

@@ -35,7 +35,7 @@ class PyODDetector(BaseDetector):
     ----------
     detector : SVDRNDDetector, default=None
         The detector of which `fit` fits a copy; it stays as it is. None stands for
-        ``SVDRNDDetector()``. One with `early_stopping` needs a thresholder as `contamination`.
+        ``SVDRNDDetector()``.
     contamination : float in (0, 0.5] or thresholder, default=0.1
         Share of outliers in the training data. It replaces the `contamination` of the
         detector, so that all rows are trained on. They are learned better than new rows, of
@@ -133,11 +133,6 @@ class PyODDetector(BaseDetector):
         self._set_n_classes(None)
         detector = SVDRNDDetector() if self.detector is None else clone(self.detector)
         if is_number:
-            if detector.early_stopping:
-                raise ValueError(
-                    "early_stopping goes by rows held out, which a number as contamination leaves "
-                    "none of; pass a thresholder as contamination, or early_stopping=False."
-                )
             detector.set_params(contamination=self.contamination)
         self.detector_ = detector.fit(X)
         self.decision_scores_ = self.decision_function(X)

@@ -259,8 +259,3 @@ def test_scheduled_by_suod(data):
         verbose=False,
     ).fit(X)
     assert roc_auc_score(y_new, both.decision_function(X_new)) > 0.95
-
-
-def test_early_stopping_has_no_rows_to_go_by(data):
-    with pytest.raises(ValueError, match="pass a thresholder as contamination, or early_stopping"):
-        PyODDetector(make_detector(early_stopping=True)).fit(data[0])

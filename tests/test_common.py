@@ -52,6 +52,7 @@ DETECTORS = [
     SVDRNDDetector(blur="dct", **SHORT),
     SVDRNDDetector(blur=[GaussianBlur(), "svd"], **SHORT),
     SVDRNDDetector(contamination=0.1, **SHORT),
+    SVDRNDDetector(early_stopping=True, **SHORT),
     SVDRNDDetector(precision="float32", batch_size=8, **SHORT),
     SVDRNDDetector(precision="bfloat16", **SHORT),
 ]

@@ -677,9 +677,9 @@ def test_held_out_rows_are_not_trained_on(images, monkeypatch):
         trained_on.append(copies[0][:, 0, 0, 0].tolist())
         return original(predictor, targets, copies, **options)
 
-    def conclude(self, curves, *, held, **options):
-        held_out.append(held[:, 0, 0, 0].tolist())
-        return original_conclude(self, curves, held=held, **options)
+    def conclude(self, curves, *, judged, **options):
+        held_out.append(judged[0][:, 0, 0, 0].tolist())
+        return original_conclude(self, curves, judged=judged, **options)
 
     original, original_conclude = skrnd._detector.Training, SVDRNDDetector._conclude
     monkeypatch.setattr(skrnd._detector, "Training", record)

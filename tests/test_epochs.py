@@ -164,9 +164,9 @@ def test_early_stopping_keeps_the_best_epoch(kind, rng):
 def test_early_stopping_keeps_the_best_epoch_of_both_predictors(images, monkeypatch):
     """By the mean of their errors on the rows held out."""
 
-    def conclude(self, curves, *, held, **options):
-        seen.append(held.clone())
-        return original(self, curves, held=held, **options)
+    def conclude(self, curves, *, judged, **options):
+        seen.append(judged[0].clone())
+        return original(self, curves, judged=judged, **options)
 
     seen, original = [], SVDRNDDetector._conclude
     monkeypatch.setattr(SVDRNDDetector, "_conclude", conclude)
@@ -220,10 +220,17 @@ def test_an_interrupted_fit_leaves_curves_that_go_on_side_by_side(images, monkey
     assert np.isnan(detector.validation_loss_curve_).tolist() == [False, True, *[False] * 3]
 
 
-def test_early_stopping_takes_rows_held_out(images):
-    detector = SVDRNDDetector(early_stopping=True, contamination=0.1)
-    with pytest.raises(ValueError, match=r"contamination=0\.1 holds out none"):
-        detector.fit(images)
+def test_early_stopping_beside_a_share_of_outliers(images):
+    """Rows are held out to stop by, and the share is one of all rows of the training data."""
+    params = {"early_stopping": True, "validation_fraction": 0.3, "random_state": 0}
+    detector = SVDRNDDetector(contamination=0.1, max_epochs=3, **params).fit(images)
+    assert (detector.predict(images) == -1).sum() == round(0.1 * len(images))
+    assert detector.calibration_scores_ is None
+    assert len(detector._trained) == round(0.7 * len(images))
+    # What is learned is the same as where the rows held out set the threshold.
+    promised = SVDRNDDetector(max_epochs=3, **params).fit(images)
+    assert detector.loss_curve_ == promised.loss_curve_
+    assert detector.validation_loss_curve_ == promised.validation_loss_curve_
 
 
 def test_ctrl_c_keeps_what_was_learned(images, monkeypatch):

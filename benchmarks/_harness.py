@@ -192,12 +192,25 @@ def _processor():
     return platform.processor() or platform.machine()
 
 
+def _folder(name):
+    if not Path(name).is_dir():
+        raise argparse.ArgumentTypeError(
+            f"{name} is no folder; --data names that of the image sets"
+        )
+    return Path(name)
+
+
 def option_parser(description):
     """A parser of the options of a benchmark, with that which all of them have."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the images")
+    parser.add_argument(
+        "--data",
+        type=_folder,
+        default=str(DATA),
+        help="folder of the image sets, see bench_table.py",
+    )
     return parser
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+import skrnd
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
-PACKAGE = ROOT / "skrnd"
+PACKAGE = Path(skrnd.__file__).parent
 
 
 def parsed(path):

@@ -33,7 +33,7 @@ from ._networks import (
     outline_networks,
 )
 from ._storage import Storage
-from ._threads import one_thread_at_a_time, side_by_side
+from ._threads import at_work, one_thread_at_a_time, side_by_side
 from ._warnings import warn
 
 _T = TypeVar("_T")
@@ -192,6 +192,7 @@ class Training:
         while they are trained, as dropout does.
     """
 
+    @at_work()
     def __init__(
         self,
         predictor: nn.Module,
@@ -330,6 +331,7 @@ class Training:
             wanted.append(said[of_copy])
         return torch.cat(inputs).to(self.device), torch.cat(wanted).to(self.device)
 
+    @at_work()
     def state_dict(self) -> dict[str, Any]:
         """All that changes from epoch to epoch."""
         return {
@@ -340,6 +342,7 @@ class Training:
             "kept": self._kept,
         }
 
+    @at_work()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where another training, of the same networks and rows, was."""
         self._predictor.load_state_dict(state["predictor"])
@@ -373,6 +376,7 @@ class Training:
         return DistilledPair(predictor, self._targets, n_judges)
 
 
+@at_work()
 def run_epoch(trainings: Sequence[Training]) -> float:
     """Run one epoch of several trainings; returns their mean loss.
 

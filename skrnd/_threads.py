@@ -34,6 +34,13 @@ class _Shared:
         self.precision = threading.Lock()
         # Held by the one thread that goes through networks which may keep what they have seen.
         self.networks = threading.Lock()
+        # Threads that are at work on networks, and whether another one wants to be alone, see
+        # `at_work`; the condition is notified when either changes.
+        self.at_work: set[threading.Thread] = set()
+        self.is_kept_alone = False
+        self.change_of_work = threading.Condition()
+        # Held by the one thread that is alone, or waits for it.
+        self.alone = threading.Lock()
         # Threads that have nothing to do, by their number and the threads of torch each has.
         self.idle_pools: dict[tuple[int, int], list[ThreadPoolExecutor]] = {}
 
@@ -43,6 +50,49 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=partial(_Shared.__init__, shared, is_forked=True))
 
 
+@contextmanager
+def at_work(*, waits: bool = True) -> Iterator[None]:
+    """Let no other thread be `alone` during the block, and wait for one that wants to be."""
+    this = threading.current_thread()
+    if this in shared.at_work:
+        yield
+        return
+    try:
+        with shared.change_of_work:
+            while waits and shared.is_kept_alone:
+                shared.change_of_work.wait(_SECONDS_DEAF)
+            shared.at_work.add(this)
+        yield
+    finally:
+        with shared.change_of_work:
+            shared.at_work.discard(this)
+            shared.change_of_work.notify_all()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait for the threads that are `at_work`, and let them wait for the block.
+
+    For what changes torch for all threads of the process.
+    """
+    this = threading.current_thread()
+    with shared.alone:
+        try:
+            with shared.change_of_work:
+                shared.is_kept_alone = True
+                while shared.at_work:
+                    shared.change_of_work.wait(_SECONDS_DEAF)
+                # It may work itself.
+                shared.at_work.add(this)
+            yield
+        finally:
+            with shared.change_of_work:
+                shared.at_work.discard(this)
+                shared.is_kept_alone = False
+                shared.change_of_work.notify_all()
+
+
+@at_work()
 def side_by_side(
     calls: Sequence[Callable[[], _T]],
     device: torch.device,
@@ -74,7 +124,8 @@ def side_by_side(
 
     def shielded(call: Callable[[], _T]) -> _T:
         try:
-            with own_torch_state():
+            # This thread waits for it, and so does whoever waits for this one.
+            with own_torch_state(), at_work(waits=False):
                 return call()
         except BaseException:
             if stop is not None:

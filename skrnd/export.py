@@ -17,7 +17,7 @@ from torch import nn
 from ._detector import SVDRNDDetector, fitted_detector
 from ._files import write_whole
 from ._inputs import FARTHEST
-from ._threads import own_torch_state
+from ._threads import alone, own_torch_state
 
 __all__ = ["to_onnx"]
 
@@ -95,6 +95,10 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     score is that close to the threshold may get the other label. The metadata of the file name
     the version of this package, ``skrnd.version``, and the threshold, ``skrnd.offset``.
 
+    torch's exporter changes settings of the whole process while it works. Detectors that are
+    trained or score in other threads wait for it meanwhile, and it waits for the end of their
+    epochs. What else computes with torch in other threads can fail, or come to other results.
+
     Examples
     --------
     >>> import numpy as np
@@ -119,7 +123,8 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
             f"A graph in one file holds at most {_MOST_BYTES / 1e9:.1f} GB; the networks of this "
             f"detector have {n_bytes / 1e9:.1f} GB."
         )
-    with own_torch_state(), _quiet("torch.onnx"), warnings.catch_warnings():
+    # torch's exporter changes settings of the whole process, and so does the silence.
+    with alone(), own_torch_state(), _quiet("torch.onnx"), warnings.catch_warnings():
         # What torch's exporter says of itself.
         for category in (DeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", category)

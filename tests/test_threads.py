@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from skrnd import _threads
-from skrnd._threads import in_parts, own_torch_state, side_by_side
+from skrnd._threads import alone, at_work, in_parts, own_torch_state, side_by_side
 
 CPU = torch.device("cpu")
 
@@ -261,3 +261,66 @@ def test_freed_memory_is_taken_again():
     )
     n_touched = 10 * 8 * 4 * 2**20
     assert int(done.stdout) < n_touched / 10
+
+
+def test_who_wants_to_be_alone_waits_and_is_waited_for():
+    told = []
+    inside, may_go_on = threading.Event(), threading.Event()
+
+    def work(name):
+        # As a network of a user's may, that asks another detector.
+        with at_work(), at_work():
+            told.append(f"{name} begins")
+            inside.set()
+            assert may_go_on.wait(60)
+            told.append(f"{name} ends")
+
+    def be_alone():
+        with alone(), at_work():
+            told.append("alone")
+            assert not late.join(0.1)
+            assert told[-1] == "alone"
+
+    early, quiet, late = (
+        threading.Thread(target=one)
+        for one in (partial(work, "early"), be_alone, partial(work, "late"))
+    )
+    early.start()
+    assert inside.wait(60)
+    quiet.start()
+    while not _threads.shared.is_kept_alone:
+        time.sleep(0.01)
+    late.start()
+    assert told == ["early begins"]
+    may_go_on.set()
+    for thread in (early, quiet, late):
+        thread.join(60)
+    assert told == ["early begins", "early ends", "alone", "late begins", "late ends"]
+    assert not _threads.shared.at_work
+
+
+def test_tasks_begin_while_another_thread_waits_to_be_alone(two_threads):
+    def wait_for_one_who_waits():
+        waiting.start()
+        while not _threads.shared.is_kept_alone:
+            time.sleep(0.01)
+        return side_by_side([torch.get_num_threads] * 2, CPU)
+
+    def be_alone():
+        with alone():
+            pass
+
+    waiting = threading.Thread(target=be_alone)
+    with at_work():
+        assert wait_for_one_who_waits() == [1, 1]
+    waiting.join(60)
+    assert not waiting.is_alive()
+
+
+def test_work_that_fails_keeps_nobody_waiting():
+    with pytest.raises(ZeroDivisionError), at_work():
+        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), alone():
+        raise ZeroDivisionError
+    with alone(), at_work():
+        pass

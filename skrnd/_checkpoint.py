@@ -8,7 +8,8 @@ import io
 import os
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from numbers import Integral
@@ -30,7 +31,9 @@ from ._warnings import warn
 _INDIFFERENT = {"checkpoint", "device", "memory", "verbose"}
 # Bytes in front of a file's content, by which a damaged one is known.
 _N_DIGEST = hashlib.sha256().digest_size
-# What the content is made of.
+# How the content begins, as torch writes it.
+_START = b"PK"
+# What it is made of.
 _STATE = {"identity", "random_state", "curves", "trainings"}
 
 
@@ -98,10 +101,19 @@ class Checkpoint:
             "Remove it, or choose another path."
         )
 
+    @contextmanager
+    def _refused_if_it_fails(self, difference: str) -> Iterator[None]:
+        try:
+            yield
+        # Anyone can make the digest of anything, which can fail in nearly any way.
+        except Exception as error:
+            raise self._refusal(difference) from error
+
     def begin(self, random_state: np.random.RandomState) -> None:
         """Let a generator begin as the interrupted fit's did, and remember how it begins."""
         if self.state is not None:
-            random_state.set_state(self.state["random_state"])
+            with self._refused_if_it_fails("random_state"):
+                random_state.set_state(self.state["random_state"])
         beginning: Any = random_state.get_state()
         name, key, *rest = beginning
         # torch would refuse an array of numpy in a file.
@@ -111,13 +123,11 @@ class Checkpoint:
         """Bring trainings to where those of the interrupted fit were; returns the curves so far."""
         if self.state is None:
             return Curves()
-        try:
+        # What a function builds may depend on more than can be told.
+        with self._refused_if_it_fails("its networks"):
             for training, state in zip(trainings, self.state["trainings"], strict=True):
                 training.load_state_dict(state)
-        # What a function builds may depend on more than can be told.
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise self._refusal("its networks") from error
-        return Curves(**self.state["curves"])
+            return Curves(**self.state["curves"])
 
     def write(self, trainings: Sequence[Training], curves: Curves) -> None:
         """Keep the state of the fit; a disk that fails is warned of and stops nothing."""
@@ -167,24 +177,32 @@ def _read(path: Path) -> dict[str, Any] | None:
     """What is in the file; None if there is none."""
     if not path.parent.is_dir():
         raise ValueError(f"checkpoint={str(path)!r} is in a folder that does not exist.")
+    # A pipe would be waited for, and a device has no end.
+    if path.exists() and not path.is_file():
+        raise ValueError(f"checkpoint={str(path)!r} is no regular file.")
+    refusal = f"checkpoint={str(path)!r} is a file that holds no checkpoint, or not all of it."
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            digest, start = file.read(_N_DIGEST), file.read(len(_START))
+            # All of what may be as large as a disk is not read.
+            if start != _START:
+                raise ValueError(refusal)
+            content = start + file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ValueError(f"checkpoint={str(path)!r} cannot be read: {error}") from error
-    refusal = f"checkpoint={str(path)!r} is a file that holds no checkpoint, or not all of it."
-    if content[:_N_DIGEST] != _digest(content[_N_DIGEST:]):
+    if digest != _digest(content):
         raise ValueError(refusal)
     try:
-        saved = io.BytesIO(content[_N_DIGEST:])
-        state: dict[str, Any] = torch.load(saved, map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     # Anyone can make the digest of anything, of which torch can raise nearly anything.
     except Exception as error:
         raise ValueError(refusal) from error
-    if not isinstance(state, dict) or set(state) != _STATE:
+    parts = state if isinstance(state, dict) else {}
+    if set(parts) != _STATE or not isinstance(parts["identity"], dict):
         raise ValueError(refusal)
-    return state
+    return parts
 
 
 def identity_of(params: dict[str, Any], **data: Any) -> dict[str, str]:
@@ -231,7 +249,8 @@ def _in_words(value: Any, told: dict[int, Any]) -> str:
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     words = repr(value)
-    if f"{id(value):x}" not in words.lower():
+    # Also where it is the address of what it holds, as a dataclass says it.
+    if f"{id(value):x}" not in words.lower() and " at 0x" not in words:
         return words
     # Without words of its own. What is installed keeps caches and the like.
     name = part(type(value))

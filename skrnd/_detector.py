@@ -203,7 +203,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         is interrupted or killed, call `fit` again with the same parameters and X, in this
         process or another: it goes on from the file, and removes it at its end. On the same CPU
         with the same number of threads, the detector is then the same to the bit as after
-        one fit without interruption. A file is for one fit at a time, not for a search.
+        one fit without interruption. A file is for one fit at a time, not for a search, and
+        not from anybody else: one that was made to can spoil what is learned.
     memory : str or object with the joblib.Memory interface, default=None
         Cache of what is the same for all fits on the same images, in a search for instance: the
         singular value decompositions of the images, whatever `k` is, and, with the same int as

@@ -347,6 +347,13 @@ class Training:
         """Go on from where another training, of the same networks and rows, was."""
         self._predictor.load_state_dict(state["predictor"])
         self._optimiser.load_state_dict(state["optimiser"])
+        for weight, saved in self._optimiser.state.items():
+            # As they would be here: fused, Adam writes past the end of shorter ones.
+            own: dict[str, torch.Tensor] = {"step": saved["step"].reshape(())}
+            for name in ("exp_avg", "exp_avg_sq"):
+                own[name] = torch.empty_like(weight, requires_grad=False)
+                own[name].copy_(saved[name].reshape(weight.shape))
+            self._optimiser.state[weight] = own
         self._schedule.load_state_dict(state["schedule"])
         self._generator.set_state(state["generator"])
         self._kept = state["kept"]

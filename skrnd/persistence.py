@@ -37,6 +37,8 @@ _TRANSFORMERS = {
 }
 # Parameters that older files know by another name.
 _RENAMED = {"novelty": "criterion"}
+# Of a safetensors file: bytes that say how long its first part is, in JSON, and the most of it.
+_N_LENGTH, _MOST_HEADER_BYTES = 8, 10**8
 # Fitted attributes that go into the header, with their types, and those that are arrays.
 _VALUES: dict[str, Any] = {
     "offset_": float,
@@ -178,16 +180,19 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
     path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
         raise FileFormatError(f"{path} is not a regular file.")
-    with path.open("rb"):
-        pass  # For the system's own words if there is no such file.
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:
-        raise FileFormatError(
-            f"{path} is no whole safetensors file, as save writes it: {error}"
-        ) from error
+    # Read, and not mapped: who writes over a file that is mapped ends the process.
+    with path.open("rb") as file:
+        try:
+            start = file.read(_N_LENGTH)
+            beginning = file.read(min(int.from_bytes(start, "little"), _MOST_HEADER_BYTES))
+            metadata = json.loads(beginning).get("__metadata__") or {}
+            arrays = safetensors.numpy.load(start + beginning + file.read())
+        except OSError:
+            raise
+        except Exception as error:
+            raise FileFormatError(
+                f"{path} is no whole safetensors file, as save writes it: {error}"
+            ) from error
     text = metadata.get("skrnd")
     if text is None:
         raise FileFormatError(f"{path} holds no detector of skrnd.")

@@ -10,6 +10,8 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -189,6 +191,24 @@ class Holds:
         return self.value * x
 
 
+@dataclass
+class Drawn:
+    """A network as a dataclass, whose words have the address of its function."""
+
+    init: Callable
+
+    def __call__(self, input_shape):
+        raise NotImplementedError
+
+
+def test_a_dataclass_is_told_by_its_fields():
+    values = [Drawn(by_a_constant), Drawn(lambda x: x), Drawn(lambda x: 2 * x), Drawn(Drawn)]
+    words = [identity_of({"network": one})["network"] for one in values]
+    assert len(set(words)) == len(words)
+    assert not any("0x" in one for one in words)
+    assert words[1] == identity_of({"network": Drawn(lambda x: x)})["network"]
+
+
 def test_functions_are_told_apart_by_what_they_take_from_around_them(monkeypatch):
     """A constant of the script, a function within, what an object holds."""
 
@@ -241,14 +261,47 @@ def test_arrays_and_methods_are_told_apart_by_what_they_hold():
     assert words == [identity_of({"network": partial(max, one)})["network"] for one in values]
 
 
-def test_networks_that_the_checkpoint_does_not_fit_are_refused(images, left):
+def moments_of(state):
+    return state["trainings"][0]["optimiser"]["state"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (lambda state: state["trainings"][0]["predictor"].popitem(), "its networks"),
+        # Where Adam is fused, torch writes past the end of what is too short.
+        (lambda state: moments_of(state).update(exp_avg=torch.zeros(1)), "its networks"),
+        (lambda state: moments_of(state).update(exp_avg_sq=torch.zeros(0)), "its networks"),
+        (lambda state: moments_of(state).update(step=torch.zeros(0)), "its networks"),
+        (lambda state: state.update(trainings=None), "its networks"),
+        (lambda state: state.update(curves=[1]), "its networks"),
+        (lambda state: state.update(random_state=("MT19937", [1])), "random_state"),
+        (lambda state: state.update(random_state=None), "random_state"),
+    ],
+    ids=range(8),
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(change, difference, images, left):
     state = torch.load(io.BytesIO(left.read_bytes()[32:]))
-    state["trainings"][0]["predictor"].popitem()
-    content = io.BytesIO()
-    torch.save(state, content)
-    left.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue())
-    with pytest.raises(ValueError, match="is of another fit, which differed in its networks"):
+    change(state)
+    content = saved(state)
+    left.write_bytes(hashlib.sha256(content).digest() + content)
+    with pytest.raises(ValueError, match=f"is of another fit, which differed in {difference}"):
         SVDRNDDetector(checkpoint=left, **PARAMS).fit(images)
+
+
+def test_moments_lie_in_memory_as_those_of_the_training_do(images, left):
+    """Adam goes through them as through the weights, whatever their strides say."""
+    state = torch.load(io.BytesIO(left.read_bytes()[32:]))
+    expected = SVDRNDDetector(**PARAMS).fit(images).score_samples(images)
+    for training in state["trainings"]:
+        for moments in training["optimiser"]["state"].values():
+            for name in ("exp_avg", "exp_avg_sq"):
+                turned = moments[name].transpose(0, -1).contiguous()
+                moments[name] = turned.transpose(0, -1)
+    content = saved(state)
+    left.write_bytes(hashlib.sha256(content).digest() + content)
+    found = SVDRNDDetector(checkpoint=left, **PARAMS).fit(images).score_samples(images)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_checkpoint_stays_where_it_is_wherever_the_process_goes(images, tmp_path, monkeypatch):
@@ -299,8 +352,16 @@ def check_refused(content, images, path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"something else", saved([1]), saved({"identity": {}}), saved({"f": os.getcwd})],
-    ids=range(5),
+    [
+        b"",
+        b"something else",
+        b"PK and something else",
+        saved([1]),
+        saved({"identity": {}}),
+        saved(dict.fromkeys(("identity", "random_state", "curves", "trainings"))),
+        saved({"f": os.getcwd}),
+    ],
+    ids=range(7),
 )
 def test_a_digest_makes_no_checkpoint(content, images, tmp_path):
     check_refused(content, images, tmp_path / "checkpoint")
@@ -313,9 +374,33 @@ def test_nothing_in_a_checkpoint_is_run(images, attack, tmp_path):
     assert not made.exists()
 
 
-def test_a_folder_is_no_checkpoint(images, tmp_path):
-    with pytest.raises(ValueError, match="cannot be read: "):
-        SVDRNDDetector(checkpoint=tmp_path, **PARAMS).fit(images)
+def test_only_a_regular_file_is_a_checkpoint(images, tmp_path):
+    paths = [tmp_path]
+    if hasattr(os, "mkfifo"):
+        # Of which the one is waited for, and the other has no end.
+        os.mkfifo(tmp_path / "pipe")
+        paths += [tmp_path / "pipe", "/dev/zero"]
+    for path in paths:
+        with pytest.raises(ValueError, match=r"checkpoint='.*' is no regular file"):
+            SVDRNDDetector(checkpoint=path, **PARAMS).fit(images)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the file would take its room on the disk")
+def test_a_large_file_is_not_read_to_its_end(images, tmp_path):
+    path = tmp_path / "disk"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ValueError, match="is a file that holds no checkpoint"):
+        SVDRNDDetector(checkpoint=path, **PARAMS).fit(images)
+
+
+def test_a_checkpoint_that_cannot_be_read(images, left, monkeypatch):
+    def fails(path, *args):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(type(left), "open", fails)
+    with pytest.raises(ValueError, match=r"cannot be read: .*Input/output error"):
+        SVDRNDDetector(checkpoint=left, **PARAMS).fit(images)
 
 
 def test_a_checkpoint_that_cannot_be_removed_costs_nothing(images, left, monkeypatch):

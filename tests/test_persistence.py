@@ -3,8 +3,11 @@
 import json
 import math
 import os
+import shutil
 import struct
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -396,6 +399,31 @@ def test_a_pipe_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FileFormatError, match="not a regular file"):
         load(tmp_path / "pipe")
+
+
+@pytest.mark.slow
+def test_a_file_that_is_written_over_meanwhile_ends_no_process(whole, tmp_path):
+    """As by cp, which a file that is mapped into memory does not survive."""
+    path = tmp_path / "x"
+    script = """
+        import sys, time
+        from skrnd.persistence import FileFormatError, load
+        end = time.monotonic() + 3
+        print("begins", flush=True)
+        while time.monotonic() < end:
+            try:
+                load(sys.argv[1])
+            except FileFormatError:
+                pass
+        print("ends")
+    """
+    shutil.copyfile(whole, path)
+    command = [sys.executable, "-c", textwrap.dedent(script), path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begins\n"
+        while process.poll() is None:
+            shutil.copyfile(whole, path)
+        assert (process.stdout.read(), process.returncode) == ("ends\n", 0)
 
 
 def test_a_forged_file_that_changes_nothing_is_loaded(forged, tmp_path):

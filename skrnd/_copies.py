@@ -97,6 +97,15 @@ def check_choice(k: Any, blur: Any, geometry: Any) -> None:
     check_transformers(as_list(geometry), "geometry")
 
 
+def count_targets(k: Any, blur: Any, geometry: Any) -> list[int]:
+    """How many targets each predictor will have: for the images, and for each of its copies."""
+    n_given = 1 if isinstance(k, str) or np.ndim(k) == 0 else len(k)
+    named, n_turned = as_list(blur), len(as_list(geometry))
+    n_first = sum(n_given if isinstance(one, str) or _takes_strength(one) else 1 for one in named)
+    n_second = named.count("two-sided") * (n_given + 1)
+    return [1 + n + n_turned for n in ([n_first, n_second] if n_second else [n_first])]
+
+
 def make_blurs(
     k: Any,
     blur: Any,

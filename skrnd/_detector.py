@@ -31,7 +31,7 @@ from ._backend import resolve_device, resolve_precision, total_memory
 from ._callbacks import CallbackContext, CallbackSupportMixin
 from ._checkpoint import Checkpoint, identity_of
 from ._containers import as_numpy, in_namespace_of, take_rows
-from ._copies import BLURS, check_choice, make_blurs, make_copies
+from ._copies import BLURS, check_choice, count_targets, make_blurs, make_copies
 from ._decorators import fit_context, validate_params
 from ._distillation import (
     Curves,
@@ -543,15 +543,21 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         train, held_out, sample = self._split(X, normal, random_state, ranks, goes_on=goes_on)
         n_train = len(train) * ranks.size
         if not goes_on:
+            check_choice(self.k, self.blur, self.geometry)
             self._layout = layout
             self.input_shape_ = self.sample_shape_ if layout is None else layout.chw
             self.n_estimators_ = self._resolve_n_estimators(n_train)
             self._architecture = self.network
         check_network(self._architecture, self.input_shape_)
+        if goes_on:
+            n_targets = [1 + len(group) for group in self._groups]
+        else:
+            n_targets = [1] if plain else count_targets(self.k, self.blur, self.geometry)
         available = total_memory(device)
         check_room(
             self._architecture,
             self.input_shape_,
+            n_targets=n_targets,
             n_members=self.n_estimators_,
             batch_size=min(self.batch_size, n_train),
             available=available,
@@ -816,7 +822,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self, X: Any, sample: np.ndarray, originals: torch.Tensor, memory: Memory
     ) -> None:
         """Set `blurs_`, `k_`, and which copies each predictor learns from."""
-        check_choice(self.k, self.blur, self.geometry)
         if self._layout is None:
             # Plain rows have nothing to blur.
             self.blurs_: list[Any] = []

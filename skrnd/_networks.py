@@ -338,6 +338,7 @@ def check_room(
     network: str | NetworkFactory,
     input_shape: tuple[int, ...],
     *,
+    n_targets: Sequence[int],
     n_members: int,
     batch_size: int,
     available: int | None,
@@ -346,6 +347,8 @@ def check_room(
 
     Parameters
     ----------
+    n_targets : sequence of int
+        Of each predictor.
     available : int or None
         Bytes of all the memory there is, None if that is not known. Of networks that a
         callable returns nothing is known before `build_networks` has called it.
@@ -358,7 +361,10 @@ def check_room(
     if callable(network) or available is None:
         return
     predictor, targets = outline_networks(network, input_shape, n_targets=1, n_members=1)
-    _check_weights(count_weights(predictor), count_weights(targets), n_members, available)
+    n_trained = len(n_targets) * count_weights(predictor)
+    n_further = sum(n_targets) - len(n_targets)
+    n_frozen = len(n_targets) * count_weights(targets) + n_further * count_weights(targets.heads)
+    _check_weights(n_trained, n_frozen, n_members, available)
     n_bytes = 4 * n_members * batch_size * _n_activations(predictor, input_shape)
     if n_bytes > available:
         size = " x ".join(map(str, input_shape))
@@ -374,8 +380,9 @@ def _check_weights(n_trained: int, n_frozen: int, n_members: int, available: int
     n_bytes = 4 * n_members * (4 * n_trained + n_frozen)
     if n_bytes > available:
         raise ValueError(
-            f"n_estimators={n_members} networks take about {n_bytes / 1e9:,.0f} GB to train, and "
-            f"there are {available / 1e9:,.0f} GB in all; average fewer."
+            f"n_estimators={n_members} networks of each kind take about {n_bytes / 1e9:,.0f} GB to "
+            f"train, and there are {available / 1e9:,.0f} GB in all; average fewer, or make fewer "
+            "copies."
         )
 
 

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import FunctionTransformer
 
 from skrnd import _copies
-from skrnd._copies import check_choice, make_copies
+from skrnd._copies import check_choice, count_targets, make_copies
 from skrnd._copies import make_blurs as make_blurs_with
 from skrnd.base import BaseImageTransformer
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen, SVDSoften
@@ -100,11 +100,13 @@ def test_auto_chooses_one_strength_for_each_blur(name, images):
         (3, "two-sided", None, [[0], [1, 2]]),
         ([3, 5], "two-sided", None, [[0, 1], [2, 3, 4]]),
         (3, ["two-sided", "dct"], [Flip()], [[0, 1, 4], [2, 3, 4]]),
+        ([3, 5], [SVDBlur(2), GaussianBlur(), DCTBlur(4)], None, [[0, 1, 2, 3, 4]]),
     ],
 )
 def test_sharpened_copy_has_a_predictor_of_its_own(k, blur, geometry, groups, images):
     blurs, made, _ = make_blurs(k, blur, geometry, images, images)
     assert made == groups
+    assert count_targets(k, blur, geometry) == [1 + len(group) for group in groups]
     sharpened = [i for i, one in enumerate(blurs) if isinstance(one, SVDSharpen)]
     blurred = [i for i, one in enumerate(blurs) if isinstance(one, SVDBlur)]
     assert not any(set(sharpened) & set(group) and set(blurred) & set(group) for group in made)

@@ -382,16 +382,17 @@ def test_the_smallest_inputs(network, input_shape):
 @pytest.mark.parametrize(
     ("network", "input_shape", "options", "match"),
     [
-        ("auto", (3, 32, 32), {"n_members": 10**6}, "n_estimators=1000000 networks take"),
-        ("auto", (5,), {"n_members": 10**7}, "n_estimators=10000000 networks take"),
-        ("auto", (10**9,), {}, "n_estimators=1 networks take about 2,560"),
+        ("auto", (3, 32, 32), {"n_members": 10**6}, "n_estimators=1000000 networks of each kind"),
+        ("auto", (5,), {"n_members": 10**7}, "n_estimators=10000000 networks of"),
+        ("auto", (10**9,), {}, "n_estimators=1 networks of each kind take about 2,560"),
         ("auto", (3, 10_000, 10_000), {}, r"batch_size=32 rows of 3 x 10000 x 10000 values"),
         ("resnet34", (3, 32, 32), {"n_members": 100}, "n_estimators=100"),
+        ("resnet34", (3, 32, 32), {"n_targets": [3, 10**6]}, "or make fewer copies"),
         ("auto", (3, 32, 32), {"batch_size": 10**12}, "batch_size=1000000000000"),
     ],
 )
 def test_what_has_no_room_is_refused_before_it_is_made(network, input_shape, options, match):
-    defaults = {"n_members": 1, "batch_size": 32, "available": 24 * 10**9}
+    defaults = {"n_targets": [1], "n_members": 1, "batch_size": 32, "available": 24 * 10**9}
     with pytest.raises(ValueError, match=match):
         check_room(network, input_shape, **defaults | options)
     check_room(network, input_shape, **defaults | options | {"available": None})
@@ -416,7 +417,9 @@ def test_supplied_networks_that_have_no_room_are_refused_after_the_first():
             available=available,
         )
 
-    with pytest.raises(ValueError, match="n_estimators=1000000 networks take about 2 GB"):
+    with pytest.raises(
+        ValueError, match="n_estimators=1000000 networks of each kind take about 2 GB"
+    ):
         built(10**6, 10**9)
     n_bytes = 4 * 3 * 6 * 90
     with pytest.raises(ValueError, match="n_estimators=3"):
@@ -428,15 +431,16 @@ def test_supplied_networks_that_have_no_room_are_refused_after_the_first():
 
 @pytest.mark.parametrize("input_shape", [(5,), (1, 8, 8), (3, 32, 32), (3, 256, 256), (100_000,)])
 def test_what_is_usual_has_room(input_shape):
-    check_room("auto", input_shape, n_members=2, batch_size=32, available=24 * 10**9)
+    options = {"n_targets": [2, 3], "n_members": 2, "batch_size": 32}
+    check_room("auto", input_shape, available=24 * 10**9, **options)
 
 
 def test_the_memory_of_weights_and_layers_is_counted_right():
-    """A perceptron of 2 x 128 on 10 features, and a target of 1 x 128, with 64 outputs each."""
+    """Two perceptrons of 2 x 128 on 10 features, and targets of 1 x 128, with 64 outputs each."""
     n_trained = 11 * 128 + 129 * 128 + 129 * 64
     n_frozen = 11 * 128 + 129 * 64
-    options = {"n_members": 3, "batch_size": 1}
-    n_bytes = 4 * 3 * (4 * n_trained + n_frozen)
+    options = {"n_targets": [2, 3], "n_members": 3, "batch_size": 1}
+    n_bytes = 4 * 3 * (4 * 2 * n_trained + 5 * n_frozen)
     check_room("auto", (10,), available=n_bytes, **options)
     with pytest.raises(ValueError, match="n_estimators=3"):
         check_room("auto", (10,), available=n_bytes - 1, **options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import partial
@@ -18,6 +17,7 @@ import torch
 from joblib import Memory
 from sklearn import get_config
 from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -43,7 +43,7 @@ from ._distillation import (
 )
 from ._distributed import Ranks
 from ._documentation import DocumentationLinkMixin
-from ._epochs import run_epochs
+from ._epochs import may_conclude, run_epochs
 from ._images import ImageLayout
 from ._inputs import Inputs, block_rows, doubt_scale, learn_scale
 from ._logging import verbosity
@@ -455,7 +455,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             If fewer than 19 held-out rows set the threshold, if a quarter of them is equal to rows
             that are trained on, or if `warm_start` meets none but rows that were trained on before.
         ConvergenceWarning
-            If Ctrl-C has ended the training.
+            If Ctrl-C has ended the training, or came after its last epoch.
         UserWarning
             If `y`, or plain rows that look like flattened images, may not mean what they are
             taken for, if copies equal the images, or if `warm_start` meets values of another
@@ -575,6 +575,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             )
         if not goes_on:
             self._choose_blurs(X, sample, originals, memory)
+        if self.contamination == "auto":
+            self._doubt_threshold(sum(ranks.gather(len(held))))
         copies = [originals, *(storage.empty(originals.shape) for _ in self.blurs_)]
         make_copies(self.blurs_, originals.numpy(), [copy.numpy() for copy in copies[1:]], memory)
         trainings = [
@@ -617,9 +619,15 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             held=held if self.early_stopping else None,
             n_iter_no_change=self.n_iter_no_change,
         )
-        conclude(self, curves)
-        checkpoint.remove()
+        try:
+            conclude(self, curves)
+        except KeyboardInterrupt:
+            if not may_conclude(curves, checkpoint, ranks):
+                raise
+            warn("Interrupted after the last epoch; the fit is complete.", ConvergenceWarning)
+            conclude(self, curves)
         self._hand_over(public, before)
+        checkpoint.remove()
         context.call_on_fit_task_end(**told, reconstruction_attributes=partial(dict, vars(self)))
 
     def _hand_over(self, public: SVDRNDDetector, before: dict[str, Any]) -> None:
@@ -704,9 +712,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     ) -> dict[str, Any]:
         """Attributes of a detector that would end its training with this epoch."""
         ended = self._snapshot()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CalibrationWarning)
-            conclude(ended, curves)
+        conclude(ended, curves)
         return dict(vars(ended))
 
     def _snapshot(self) -> Self:
@@ -729,8 +735,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self.validation_loss_curve_ = None
         if self.early_stopping:
             self.validation_loss_curve_ = [*earlier.held_out, *curves.held_out]
-        contrast = self.criterion == "contrast" or (self.criterion == "auto" and len(trainings) > 1)
-        self._pairs = [training.pair(all_judge=contrast) for training in trainings]
+        all_judge = self._judges_by_all_targets()
+        self._pairs = [training.pair(all_judge=all_judge) for training in trainings]
         size = block_rows(self.input_shape_)
         blocks = chain.from_iterable(rows.split(size) for rows in judged)
         novelties = np.concatenate(ranks.gather(self._novelties(blocks)))
@@ -835,6 +841,24 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         self.blurs_, self._groups, self.k_ = make_blurs(
             self.k, self.blur, self.geometry, originals.numpy(), images.numpy(), memory
         )
+
+    def _judges_by_all_targets(self) -> bool:
+        """Whether the contrasts to the copies have a say."""
+        return self.criterion == "contrast" or (self.criterion == "auto" and len(self._groups) > 1)
+
+    def _doubt_threshold(self, n_held_out: int) -> None:
+        """Warn, before the training, of held-out rows that will be too few for the threshold."""
+        by_all = self._judges_by_all_targets()
+        n_judgements = sum(2 if by_all and group else 1 for group in self._groups)
+        _, for_threshold = rows_apart(np.zeros((n_held_out, n_judgements)))
+        fewest = fewest_rows(_FALSE_ALARM_RATE)
+        if len(for_threshold) < fewest:
+            warn(
+                f"Rows held out to set the threshold: {len(for_threshold)}; fewer than {fewest} "
+                f"cannot keep false alarms at {_FALSE_ALARM_RATE:.0%}, and it will be their lowest "
+                "score. Pass more rows or a larger validation_fraction, or call calibrate.",
+                CalibrationWarning,
+            )
 
     def _doubt_twins(self, held: torch.Tensor, keys: np.ndarray) -> None:
         """Warn where many rows that are to set the threshold are among those trained on."""
@@ -1019,14 +1043,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             return
         compared, held_out = rows_apart(novelties)
         self._calibrate(compared, held_out, _FALSE_ALARM_RATE)
-        fewest = fewest_rows(_FALSE_ALARM_RATE)
-        if len(held_out) < fewest:
-            warn(
-                f"Rows held out to set the threshold: {len(held_out)}; fewer than {fewest} "
-                f"cannot keep false alarms at {_FALSE_ALARM_RATE:.0%}, and it is their lowest "
-                "score. Pass more rows or a larger validation_fraction, or call calibrate.",
-                CalibrationWarning,
-            )
 
     def _calibrate(
         self, compared: np.ndarray, held_out: np.ndarray, false_alarm_rate: float

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ._callbacks import CallbackContext
 from ._checkpoint import Checkpoint
 from ._distillation import Curves, Training, held_out_loss, run_epoch
+from ._distributed import Ranks
 from ._logging import logger
 from ._warnings import warn
 
@@ -91,8 +92,7 @@ def run_epochs(
             attributes = partial(as_it_is, curves) if ranks.size == 1 else None
             stop = epoch.call_on_fit_task_end(**told, reconstruction_attributes=attributes)
         except KeyboardInterrupt:
-            # What can be taken up again later is not to be concluded now.
-            if not curves.loss or checkpoint.path is not None or ranks.size > 1:
+            if not may_conclude(curves, checkpoint, ranks):
                 raise
             warn(
                 f"Interrupted in epoch {number} of {max_epochs}; the detector keeps what it "
@@ -104,6 +104,15 @@ def run_epochs(
             logger.info("a callback stops the training")
             break
     return curves
+
+
+def may_conclude(curves: Curves, checkpoint: Checkpoint, ranks: Ranks) -> bool:
+    """Whether a fit that Ctrl-C interrupts is to keep what it has learned.
+
+    One that can be taken up again later is not to be concluded now, and one of several
+    processes cannot be.
+    """
+    return bool(curves.loss) and checkpoint.path is None and ranks.size == 1
 
 
 def _keep_best(trainings: list[Training], held: torch.Tensor, curves: Curves) -> None:

@@ -793,6 +793,34 @@ def test_too_few_rows_to_calibrate_are_told_of(images):
             one.calibrate(new[:1])
 
 
+@pytest.mark.parametrize(
+    ("params", "too_few", "enough"),
+    [
+        ({}, 280, 281),
+        ({"blur": "svd"}, 180, 181),
+        ({"blur": "svd", "criterion": "contrast"}, 280, 281),
+        ({"criterion": "error"}, 280, 281),
+        ({"criterion": "contrast", "blur": None, "k": "auto"}, 180, 181),
+        ({"blur": "svd", "validation_fraction": 0.3}, 60, 61),
+    ],
+)
+def test_too_few_rows_are_told_of_before_the_training(params, too_few, enough, rng, monkeypatch):
+    """As an error, the warning must not cost hours."""
+
+    def run_epoch(trainings):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(skrnd._epochs, "run_epoch", run_epoch)
+    X = rng.normal(size=(enough, 4, 4))
+    detector = SVDRNDDetector(**{"k": 2, **QUICK, **params})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CalibrationWarning)
+        with pytest.raises(CalibrationWarning, match="to set the threshold: 18; fewer than 19"):
+            detector.fit(X[:too_few])
+        with pytest.raises(ZeroDivisionError):
+            detector.fit(X)
+
+
 def test_p_values_need_rows_held_out(images):
     detector = SVDRNDDetector(contamination=0.1, **QUICK)
     for method in (detector.calibrate, detector.p_values):
@@ -1503,13 +1531,19 @@ def nan_at(*shape):
             "must keep the shape",
         ),
         ({"k": 10**6}, ones(20, 8, 8), None, ValueError, "k=1000000 is out of range"),
-        ({"n_estimators": 10**7}, ones(20, 8, 8), None, ValueError, "networks take about .* GB"),
+        (
+            {"n_estimators": 10**7},
+            ones(20, 8, 8),
+            None,
+            ValueError,
+            "networks of each kind take about .* GB",
+        ),
         (
             {"network": flat_network, "n_estimators": 10**8},
             ones(20, 8, 8),
             None,
             ValueError,
-            "networks take about .* GB",
+            "networks of each kind take about .* GB",
         ),
         ({"device": "tpu"}, ones(20, 8, 8), None, ValueError, "device='tpu' cannot be used"),
         ({"precision": "int8"}, ones(20, 8, 8), None, ValueError, "'precision' parameter"),

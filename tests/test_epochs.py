@@ -265,6 +265,41 @@ def test_ctrl_c_between_epochs_keeps_what_was_learned(images, monkeypatch):
     assert np.isfinite(detector.decision_function(images)).all()
 
 
+def test_ctrl_c_after_the_epochs_loses_nothing(images, tmp_path, monkeypatch):
+    """While the rows held out are scored, or the checkpoint is removed."""
+
+    def novelties(detector, blocks, **options):
+        scored.append(detector)
+        if len(scored) == 1:
+            raise KeyboardInterrupt
+        return original(detector, blocks, **options)
+
+    def unlink(path, **options):
+        raise KeyboardInterrupt
+
+    path, original = tmp_path / "checkpoint", SVDRNDDetector._novelties
+    detector = SVDRNDDetector(max_epochs=3, random_state=0)
+    expected = clone(detector).fit(images).score_samples(images)
+    with monkeypatch.context() as patch:
+        patch.setattr(SVDRNDDetector, "_novelties", novelties)
+        scored = []
+        with pytest.warns(ConvergenceWarning, match="after the last epoch; the fit is complete"):
+            detector.fit(images)
+        scored = []
+        # The next fit goes on from there.
+        kept = clone(detector).set_params(checkpoint=path)
+        with pytest.raises(KeyboardInterrupt):
+            kept.fit(images)
+    np.testing.assert_array_equal(detector.score_samples(images), expected)
+    assert path.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "unlink", unlink)
+        with pytest.raises(KeyboardInterrupt):
+            kept.fit(images)
+    assert path.exists()
+    np.testing.assert_array_equal(kept.score_samples(images), expected)
+
+
 def interrupt(trainings):
     """An impatient user."""
     raise KeyboardInterrupt

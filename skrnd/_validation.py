@@ -109,6 +109,8 @@ def validate_rows(
         None for plain rows.
     """
     X = rows_of(X)
+    if isinstance(X, torch.Tensor):
+        X = _usual(X)
     if not hasattr(X, "shape"):
         # A file of HDF5 has a mode too.
         if isinstance(getattr(X, "mode", None), str) and not hasattr(X, "keys"):
@@ -135,14 +137,18 @@ def validate_rows(
         X = validate_data(estimator, X, reset=reset, skip_check_array=True)
     else:
         try:
-            X = validate_data(
-                estimator,
-                X,
-                reset=reset,
-                allow_nd=True,
-                dtype="numeric",
-                ensure_min_samples=ensure_min_samples,
-            )
+            # Their sum, by which scikit-learn sees whether values are finite, need not be.
+            with np.errstate(invalid="ignore"):
+                X = validate_data(
+                    estimator,
+                    X,
+                    reset=reset,
+                    allow_nd=True,
+                    dtype="numeric",
+                    ensure_min_samples=ensure_min_samples,
+                )
+        except OverflowError as error:
+            raise ValueError(f"X holds a number that is too large for float64: {error}") from error
         except ValueError as error:
             note_rows_not_finite(error, X)
             raise
@@ -216,6 +222,16 @@ def _how_to_get(fitted: tuple[int, ...], shape: tuple[int, ...]) -> str:
     if fitted == (*rows, 1):
         return " Pass X[..., None]."
     return ""
+
+
+def _usual(X: torch.Tensor) -> torch.Tensor:
+    """A tensor of values that torch computes with; refuses what has none to read."""
+    if X.is_nested:
+        raise TypeError("X is a nested tensor; pass a stack of rows of one shape.")
+    if X.is_meta:
+        raise TypeError("X is a tensor on the device 'meta', which has no values.")
+    # Of 8 bits, it tells not even the largest.
+    return X.float() if X.is_floating_point() and X.element_size() == 1 else X
 
 
 def _check_tensor(estimator: Any, X: torch.Tensor, *, ensure_min_samples: int) -> None:

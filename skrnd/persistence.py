@@ -263,8 +263,11 @@ def _rebuilt(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SVDRND
 def _check_values(fitted: dict[str, Any]) -> None:
     """Refuse values that no fit leaves, or that contradict each other."""
     sample_shape, layout = fitted["sample_shape_"], fitted["_layout"]
-    if not sample_shape or not all(type(size) is int and size > 0 for size in sample_shape):
-        raise ValueError(f"rows of shape {sample_shape}")
+    sizes = sample_shape
+    if layout is not None:
+        sizes = (*sizes, *layout.sample_shape, *layout.image_shape)
+    if not sample_shape or not all(type(size) is int and size > 0 for size in sizes):
+        raise ValueError(f"rows of shape {sample_shape}, {layout}")
     # No array is larger, and the networks grow with the sides.
     if math.prod(sample_shape) > sys.maxsize:
         raise ValueError(f"rows of shape {sample_shape}")

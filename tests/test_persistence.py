@@ -241,8 +241,12 @@ def test_other_safetensors_are_refused(tmp_path):
 
 @pytest.fixture
 def forged(whole):
+    return forging(whole)
+
+
+def forging(path):
     """Makes a file whose checksum is right from a changed header and changed arrays."""
-    with skrnd.persistence._safetensors().safe_open(whole, framework="numpy") as file:
+    with skrnd.persistence._safetensors().safe_open(path, framework="numpy") as file:
         header = json.loads(file.metadata()["skrnd"])
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
@@ -378,6 +382,25 @@ def test_forged_files_are_refused(change, forged, tmp_path):
     assert_refused(forged(change), tmp_path / "x")
 
 
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"image_shape": [4.0, 4.0]},
+        {"image_shape": [True, 16]},
+        {"image_shape": [-4, -4]},
+        {"image_shape": ["4", "4"]},
+        {"sample_shape": [4.0, 4.0]},
+        {"channels_last": None, "image_shape": [4, 4, 1.0]},
+    ],
+    ids=range(6),
+)
+def test_forged_layouts_are_refused(layout, tmp_path):
+    def change(header, arrays):
+        header["layout"] |= layout
+
+    assert_refused(forging(KEPT / "images-0.1.safetensors")(change), tmp_path / "x")
+
+
 def test_as_many_networks_are_outlined_as_there_are_values_for(forged, tmp_path, monkeypatch):
     """Not one for each array, were it empty: each takes a thousand times its room."""
     outlined = []
@@ -450,4 +473,5 @@ def test_files_of_older_versions_open(path):
 
 
 def test_there_are_files_of_older_versions():
-    assert [path.name for path in KEPT.glob("*.safetensors")] == ["rows-0.1.safetensors"]
+    names = sorted(path.stem for path in KEPT.glob("*.safetensors"))
+    assert names == ["images-0.1", "rows-0.1"]

@@ -72,11 +72,33 @@ def test_bad_values_are_refused_in_arrays_and_tensors(estimator, make, values, e
         (torch.eye(4).to_sparse(), TypeError, "[Ss]parse"),
         (np.array([["a", "b"], ["c", "d"]]), ValueError, "could not convert string|numeric"),
         (np.array([[{}, 1], [2, 3]], dtype=object), TypeError, "string or a real number"),
+        (np.array([[10**400, 1], [2, 3]], dtype=object), ValueError, "too large for float64"),
+        (torch.eye(4, device="meta"), TypeError, "on the device 'meta'"),
     ],
 )
 def test_what_is_not_an_array_of_numbers_is_refused(estimator, X, error, match):
     with pytest.raises(error, match=match):
         validate_rows(estimator, X, reset=True)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensors_are_refused(estimator):
+    with pytest.raises(TypeError, match="X is a nested tensor; pass a stack"):
+        validate_rows(estimator, torch.nested.as_nested_tensor([torch.ones(3)] * 2), reset=True)
+
+
+def test_tensors_of_8_bits(estimator):
+    values = torch.tensor([[0.5, -1.0], [2.0, 448.0]])
+    X, _ = validate_rows(estimator, values.to(torch.float8_e4m3fn), reset=True)
+    assert torch.equal(X, values)
+    with pytest.raises(ValueError, match="NaN"):
+        validate_rows(estimator, (values / 0).to(torch.float8_e5m2), reset=False)
+
+
+def test_values_whose_sum_is_not_finite_are_fine(estimator):
+    largest = np.finfo(np.float32).max
+    X = np.array([[largest, -largest], [largest, -largest]] * 20, dtype=np.float32)
+    assert validate_rows(estimator, X, reset=True)[0] is X
 
 
 @pytest.mark.parametrize("make", [np.ones, torch.ones])

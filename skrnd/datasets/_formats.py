@@ -45,7 +45,12 @@ def load_svhn(path: Any, *, return_X_y: bool = False) -> Any:
 
     See Also
     --------
-    fetch_svhn : Download the file first.
+    fetch_svhn : Download the file first, and compare its SHA-256.
+
+    Notes
+    -----
+    scipy reads the file. A few kinds of damage, as to the type of an array, end the process
+    there: before reading a file of unknown origin, see whether its SHA-256 is right.
 
     References
     ----------

@@ -25,6 +25,7 @@ SET_NAMES = {
     "cifar10_train": "CIFAR-10",
     "cifar10_test": "CIFAR-10",
     "cifar100_test": "CIFAR-100",
+    "svhn_train": "SVHN",
     "svhn": "SVHN",
     "tinyimagenet_box": "Tiny ImageNet, area",
     "tinyimagenet_nearest": "Tiny ImageNet, nearest",
@@ -34,6 +35,9 @@ SET_NAMES = {
     "mnist": "MNIST",
     "elpv_64": "solar cells",
 }
+
+
+_SVHN_FILES = {"svhn_train": "train_32x32.mat", "svhn": "test_32x32.mat"}
 
 
 def load_set(directory, name, shape=None):
@@ -51,8 +55,8 @@ def load_set(directory, name, shape=None):
         if not archive.exists():
             return None
         X = load_cifar(archive, subset=subset).data
-    elif name == "svhn" and (directory / "test_32x32.mat").exists():
-        X = load_svhn(directory / "test_32x32.mat").data
+    elif name in _SVHN_FILES and (directory / _SVHN_FILES[name]).exists():
+        X = load_svhn(directory / _SVHN_FILES[name]).data
     elif (directory / name).is_dir():
         X = load_image_folder(directory / name, size=(32, 32)).data
     else:
@@ -141,7 +145,13 @@ def run_cells(cells, measure, page, directory, *, n_jobs=1):
             record = json.loads(line)
             records[key(record["cell"])] = record
     missing = [cell for cell in cells if key(cell) not in records]
-    print(f"{len(cells) - len(missing)} of {len(cells)} cells are in {path.name}", flush=True)
+    if not cells:
+        raise SystemExit(f"{directory} has no image set that can be measured")
+    print(
+        f"{len(cells) - len(missing)} of {len(cells)} cells are in {path}, whatever data they were "
+        "measured on; those whose lines are removed there are measured now",
+        flush=True,
+    )
     start = time.perf_counter()
     results = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
         joblib.delayed(_measured)(measure, cell, directory) for cell in missing

@@ -12,8 +12,8 @@ needs a GPU. Its learning rate follows one cycle up to 1e-4, where the authors
 went down from 1e-4 to 1e-5 in one step.
 
 DIRECTORY holds the sets as NAME.npz with uint8 images X of shape (n, C, H, W),
-or as the archives in which they are published, or as folders of pictures; what
-is not there is left out. What is measured is added to
+or, of CIFAR and SVHN, as the archives in which they are published, or as folders of
+pictures; what is not there is left out. What is measured is added to
 docs/benchmark_table_PROTOCOL.jsonl at once, so that a run that broke off goes
 on where it stopped; the page and its plot are made from that file. A run of some
 targets, rows or seeds only, or of another number of images, prints its table.

@@ -242,7 +242,8 @@ def check_values(values: Any, *, input_name: str = "X", **options: Any) -> np.nd
 
 
 def refuse_masked(X: Any, input_name: str) -> None:
-    if np.ma.is_masked(X):
+    # Columns of pandas have masks too, of what is missing.
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         raise ValueError(
             f"{input_name} is a masked array, and what its mask hides would count; fill it first."
         )

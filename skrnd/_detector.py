@@ -559,7 +559,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             self.input_shape_,
             n_targets=n_targets,
             n_members=self.n_estimators_,
-            batch_size=min(self.batch_size, n_train),
+            batch_size=min(int(self.batch_size), n_train),
             available=available,
         )
         if not goes_on:
@@ -923,7 +923,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             targets,
             copies,
             max_epochs=max_epochs,
-            batch_size=self.batch_size,
+            batch_size=int(self.batch_size),
             learning_rate=learning_rate,
             generator=own,
             supplied=callable(self._architecture),
@@ -942,7 +942,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         if max_epochs != "auto":
             return int(max_epochs)
         if self._layout is None:
-            return min(100, math.ceil(1500 / math.ceil(n_rows / self.batch_size)))
+            return min(100, math.ceil(1500 / math.ceil(n_rows / int(self.batch_size))))
         return min(50, max(3, math.ceil(_ROWS_SEEN / n_rows)))
 
     @property

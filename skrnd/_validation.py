@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -279,10 +279,18 @@ def inlier_rows(y: Any, n_samples: int) -> np.ndarray:
     # Of several columns, or of words, none is the label -1.
     if y.size != n_samples or y.dtype.kind not in "biufO":
         return np.ones(n_samples, dtype=bool)
-    inlier = (y.ravel() != -1).astype(bool)
+    inlier = ~outlier_labels(y.ravel())
     if n_samples and not inlier.any():
         raise ValueError("y labels every row -1 (novel); there is no normal row to learn from.")
     return inlier
+
+
+def outlier_labels(labels: np.ndarray) -> np.ndarray:
+    """Mask of the labels that are -1."""
+    if labels.dtype.kind != "O":
+        return np.asarray(labels == -1)
+    # pandas' missing value is neither equal to a number nor not.
+    return np.array([isinstance(one, Real) and one == -1 for one in labels], dtype=bool)
 
 
 def doubt_labels(y: Any) -> None:

@@ -468,7 +468,7 @@ class GaussianBlur(SeparableBlur):
     Parameters
     ----------
     sigma : float, default=1.0
-        Standard deviation of the Gaussian in pixels, above 0.
+        Standard deviation of the Gaussian in pixels, in (0, 1e6].
     image_shape : tuple of int, default=None
         Shape of one image, (height, width), (channels, height, width) or
         (height, width, channels), where each row of X is a flattened image.
@@ -505,7 +505,7 @@ class GaussianBlur(SeparableBlur):
 
     _parameter_constraints: dict[str, Any] = {
         **LAYOUT_CONSTRAINTS,
-        "sigma": [Interval(Real, 0, None, closed="neither")],
+        "sigma": [Interval(Real, 0, 1e6, closed="right")],
     }
 
     def __init__(

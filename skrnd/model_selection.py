@@ -16,7 +16,7 @@ from sklearn.utils.validation import _num_samples, check_consistent_length, colu
 from ._containers import as_numpy, is_unread, refuse_masked, rows_of
 from ._copies import as_list, check_transformers
 from ._documentation import DocumentationLinkMixin
-from ._validation import LAYOUT_CONSTRAINTS, inlier_rows, layout_of
+from ._validation import LAYOUT_CONSTRAINTS, inlier_rows, layout_of, outlier_labels
 from ._warnings import warn
 from .blur import SeparableBlur, SVDSharpen
 from .metrics import tnr_at_tpr_score
@@ -93,7 +93,7 @@ class NoveltyKFold(KFold):
             warn("NoveltyKFold ignores the groups.")
         refuse_masked(y, "y")
         check_consistent_length(X, y)
-        is_outlier = column_or_1d(as_numpy(y)) == -1
+        is_outlier = outlier_labels(column_or_1d(as_numpy(y)))
         normal, outliers = np.flatnonzero(~is_outlier), np.flatnonzero(is_outlier)
         for train, test in super().split(normal):
             yield normal[train], np.concatenate([normal[test], outliers])

@@ -207,6 +207,7 @@ def test_the_smallest_share_of_frequencies_is_one(rng):
         (SVDSharpen(k=8), "k=8 is out of range for images of 8 x 9 pixels.*from 1 to 7"),
         (DCTBlur(k=-1), "'k' parameter of DCTBlur must be"),
         (GaussianBlur(sigma=0), "'sigma' parameter of GaussianBlur must be"),
+        (GaussianBlur(sigma=1e308), "'sigma' parameter of GaussianBlur must be"),
         (GaussianBlur(channel_axis=2), "'channel_axis' parameter of GaussianBlur must be"),
         (SVDBlur(k=8), "k=8 is out of range for images of 8 x 9 pixels.*from 1 to 7"),
         (DCTBlur(k=8), "k=8 is out of range for images of 8 x 9 pixels.*from 1 to 7"),

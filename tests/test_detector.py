@@ -1641,3 +1641,10 @@ def test_the_number_of_epochs_goes_with_the_number_of_images(n_rows, n_epochs, r
         blur=None, network=flat_network, batch_size=1000, contamination=0.1, random_state=0
     )
     assert len(detector.fit(X).loss_curve_) == n_epochs
+
+
+def test_small_integers_of_numpy(images):
+    """As a grid over np.array([...], dtype=np.int16) sets them, they must not overflow."""
+    expected = SVDRNDDetector(batch_size=100, **QUICK).fit(images).score_samples(images)
+    detector = SVDRNDDetector(batch_size=np.int8(100), **QUICK).fit(images)
+    np.testing.assert_array_equal(detector.score_samples(images), expected)

@@ -37,6 +37,12 @@ def test_outliers_are_in_every_test_fold_and_in_no_training_fold(rng):
     assert sorted(tested) == np.flatnonzero(y != -1).tolist()
 
 
+def test_labels_that_are_missing_are_normal():
+    y = pd.Series([1, -1, pd.NA, 1, pd.NA, 1], dtype="Int64")
+    folds = list(NoveltyKFold(n_splits=2).split(np.zeros((6, 2)), y))
+    assert sorted(row for train, _ in folds for row in train) == [0, 2, 3, 4, 5]
+
+
 def test_without_outliers_it_is_kfold():
     X = np.zeros((20, 2))
     options = {"n_splits": 3, "shuffle": True, "random_state": 0}

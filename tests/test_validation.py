@@ -194,6 +194,9 @@ def test_a_refused_fit_leaves_everything_as_it_was(estimator):
         np.array([1.0, -1.0, np.nan, -1.0]),
         pd.Series([1, -1, 1, -1], index=[7, 5, 3, 1]),
         np.array([1, -1, "x", -1], dtype=object),
+        pd.Series([1, -1, pd.NA, -1], dtype="Int64"),
+        pd.Series([1, -1, pd.NA, -1], dtype=object),
+        pd.array([1, -1, pd.NA, -1], dtype="Int64"),
         torch.tensor([1, -1, 2, -1]),
         torch.tensor([1, -1, 2, -1], dtype=torch.bfloat16),
     ],
@@ -202,7 +205,17 @@ def test_minus_one_marks_outliers(y):
     assert inlier_rows(y, 4).tolist() == [True, False, True, False]
 
 
-@pytest.mark.parametrize("y", [None, ["-1", "a", "-1", "b"], np.full((4, 2), -1), [0, 1, 2, 3]])
+@pytest.mark.parametrize(
+    "y",
+    [
+        None,
+        ["-1", "a", "-1", "b"],
+        np.full((4, 2), -1),
+        [0, 1, 2, 3],
+        pd.Series(["ok", "ok", pd.NA, "-1"], dtype="string"),
+        pd.array([True, False, pd.NA, True], dtype="boolean"),
+    ],
+)
 def test_any_other_y_is_ignored(y):
     assert inlier_rows(y, 4).all()
 

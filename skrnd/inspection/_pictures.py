@@ -40,9 +40,10 @@ def image_layout(
 def range_of(images: np.ndarray) -> tuple[float, float]:
     """The values that are drawn black and white."""
     low, high = float(images.min()), float(images.max())
-    for usual in (1.0, 255.0):
-        if low >= 0 and high <= usual:
-            return 0.0, usual
+    if low >= 0:
+        # No other numbers up to 255 are those of pictures if all are in the darker half.
+        is_8_bit = images.dtype == np.uint8 or 127 < high <= 255
+        low, high = 0.0, 1.0 if high <= 1 else 255.0 if is_8_bit else high
     return low, high if high > low else low + 1
 
 

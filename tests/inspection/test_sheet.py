@@ -62,6 +62,24 @@ def test_sheet_of_a_file_and_a_detector(detector, tmp_path, rng):
     np.testing.assert_allclose(display.pictures[..., 1], expected, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "values", "white"),
+    [
+        # Digits of scikit-learn, from 0 to 16.
+        (float, (0, 16), 16),
+        (float, (2, 16), 16),
+        (float, (0, 0.3), 1),
+        (float, (0, 200), 255),
+        (int, (0, 300), 300),
+        (np.uint8, (0, 16), 255),
+    ],
+)
+def test_values_of_a_sheet_that_are_white(dtype, values, white):
+    X = np.tile(np.array(values, dtype), (4, 6, 3))
+    display = ContactSheetDisplay.from_predictions(X, [1, 2, 3, 4], n_images=1)
+    np.testing.assert_allclose(display.pictures[0, 0, 0, :2, 0], np.array(values) / white)
+
+
 def test_sheet_of_datasets_and_loaders(rng):
     X = rng.normal(size=(60, 3, 8, 8)).astype(np.float32)
     detector = SVDRNDDetector(**QUICK).fit(X)

@@ -27,6 +27,7 @@ import numpy as np
 from _harness import (
     DOCS,
     SET_NAMES,
+    command_line,
     load_set,
     longer_training,
     markdown_table,
@@ -139,7 +140,7 @@ def columns_of(records):
     return [column for column in COLUMNS if column in present]
 
 
-def page(records, protocol, plot_name):
+def page(records, protocol, plot_name, command):
     """Markdown: one table for each target."""
     text = f"# The paper's table, {protocol} protocol\n\n"
     text += (
@@ -184,7 +185,7 @@ def page(records, protocol, plot_name):
         header = ["copies", "K", *(SET_NAMES[column] for column in columns), "fit, s"]
         text += markdown_table(header, rows)
     text += f"\n![TNR of every row]({plot_name})\n\n"
-    return text + provenance(records, f"python benchmarks/bench_table.py --protocol {protocol}")
+    return text + provenance(records, command)
 
 
 def plot(records, protocol, path):
@@ -264,7 +265,8 @@ def main():
                     )
     path = DOCS / f"benchmark_table_{options.protocol}.md"
     records = run_cells(cells, measure, path, options.data, n_jobs=options.jobs)
-    text = page(records, options.protocol, path.with_suffix(".png").name)
+    command = command_line(__file__, parser, options, "protocol", *WHOLE)
+    text = page(records, options.protocol, path.with_suffix(".png").name, command)
     print(text)
     if all(getattr(options, name) == parser.get_default(name) for name in WHOLE):
         path.write_text(text, encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
@@ -27,7 +28,7 @@ def _holds_rows(transformer: BaseImageTransformer) -> bool:
 
 
 class BaseImageTransformer(
-    OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin, BaseEstimator
+    OneToOneFeatureMixin, TransformerMixin, DocumentationLinkMixin, BaseEstimator, ABC
 ):
     """Base class of blurs and geometry: images in, images of the same shape out.
 
@@ -110,6 +111,7 @@ class BaseImageTransformer(
         self.image_shape = image_shape
         self.channel_axis = channel_axis
 
+    @abstractmethod
     def _transform_images(self, images: torch.Tensor) -> torch.Tensor | np.ndarray:
         """Transform a stack of images; every subclass defines this method.
 
@@ -124,7 +126,6 @@ class BaseImageTransformer(
         tensor or ndarray of shape (n, C, H, W)
             The transformed images.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define _transform_images.")
 
     @fit_context(prefer_skip_nested_validation=True)
     @own_torch_state()

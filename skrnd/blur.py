@@ -8,6 +8,7 @@ copies are scikit-learn transformers, which can also be used by themselves.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from numbers import Integral, Real
 from typing import Any
 
@@ -38,9 +39,9 @@ class SpectrumTransformer(BaseImageTransformer):
     k: float
     _parameter_constraints: dict[str, Any] = {**LAYOUT_CONSTRAINTS, "k": _K_CONSTRAINT}
 
+    @abstractmethod
     def _change(self, s: torch.Tensor, is_kept: torch.Tensor) -> torch.Tensor:
         """What becomes of the singular values, of which all but the K smallest are kept."""
-        raise NotImplementedError
 
     def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
         def transformed(channels: torch.Tensor) -> tuple[torch.Tensor]:
@@ -377,9 +378,9 @@ class SVDSharpen(SpectrumTransformer):
 class SeparableBlur(BaseImageTransformer):
     """A blur that is one linear map of the rows and one of the columns."""
 
+    @abstractmethod
     def _operator(self, size: int, image: tuple[int, int]) -> np.ndarray:
         """Matrix (size, size) that acts on the columns, or the rows, of images (H, W)."""
-        raise NotImplementedError
 
     def _transform_images(self, images: torch.Tensor) -> torch.Tensor:
         height, width = images.shape[-2:]

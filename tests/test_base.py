@@ -231,9 +231,9 @@ def test_a_transformer_must_keep_the_shape(rng):
         Cropping().fit(rng.random((4, 8, 8)))
 
 
-def test_the_base_class_does_nothing(rng):
-    with pytest.raises(NotImplementedError, match="_transform_images"):
-        BaseImageTransformer().fit(rng.random((4, 8, 8)))
+def test_the_base_class_is_abstract():
+    with pytest.raises(TypeError, match=r"abstract.*_transform_images"):
+        BaseImageTransformer()
 
 
 class Returns(BaseImageTransformer):

@@ -8,13 +8,13 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 
 import skrnd
-from skrnd import SVDRNDDetector, base, blur, geometry, model_selection
+from skrnd import SVDRNDDetector, blur, geometry, model_selection
 from skrnd._documentation import DocumentationLinkMixin
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference.rst"
 ESTIMATORS = [
     getattr(module, name)
-    for module in (skrnd, base, blur, geometry, model_selection)
+    for module in (skrnd, blur, geometry, model_selection)
     for name in module.__all__
     if isinstance(getattr(module, name), type) and issubclass(getattr(module, name), BaseEstimator)
 ]

@@ -41,6 +41,14 @@ _SVHN_FILES = {"svhn_train": "train_32x32.mat", "svhn": "test_32x32.mat"}
 
 
 def load_set(directory, name, shape=None):
+    """As `find_set`, of a set that has to be there."""
+    X = find_set(directory, name, shape)
+    if X is None:
+        raise FileNotFoundError(f"{directory} has no image set {name}; see bench_table.py")
+    return X
+
+
+def find_set(directory, name, shape=None):
     """Images of a set, uint8 (n, C, H, W), brought to `shape` where that is given.
 
     Looks for NAME.npz, then for the archive in which the set is published, then

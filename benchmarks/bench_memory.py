@@ -23,7 +23,7 @@ import torch
 from _harness import (
     DOCS,
     command_line,
-    load_set,
+    find_set,
     markdown_table,
     option_parser,
     provenance,
@@ -103,7 +103,7 @@ def main():
     if options.measure:
         measure(options.measure, options.network)
         return
-    images = load_set(options.data, "cifar10_train")
+    images = find_set(options.data, "cifar10_train")
     if images is None:
         images = np.random.default_rng(0).integers(0, 256, (20_000, 3, 32, 32)).astype(np.uint8)
     rows = []

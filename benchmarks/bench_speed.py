@@ -26,7 +26,7 @@ import torch
 from _harness import (
     DOCS,
     command_line,
-    load_set,
+    find_set,
     markdown_table,
     option_parser,
     provenance,
@@ -213,7 +213,7 @@ def fits(images, cell):
 
 def useful_fits(images, cell, n_seeds=20):
     """Table of what the shortest useful fit with the blur alone takes, and what it finds."""
-    sets = [load_set(cell["data"], name) for name in ("cifar10_train", "cifar10_test", "svhn")]
+    sets = [find_set(cell["data"], name) for name in ("cifar10_train", "cifar10_test", "svhn")]
     if any(one is None for one in sets):
         return []
     train, known, novel = sets
@@ -339,7 +339,7 @@ SECTIONS = {
 
 def measure(cell, directory):
     """The tables of a section."""
-    images = load_set(directory, "cifar10_train")
+    images = find_set(directory, "cifar10_train")
     if images is None:
         images = np.random.default_rng(0).integers(0, 256, size=(10_000, 3, 32, 32))
     images = images[:10_000].astype(np.float32)

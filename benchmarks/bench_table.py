@@ -28,6 +28,7 @@ from _harness import (
     DOCS,
     SET_NAMES,
     command_line,
+    find_set,
     load_set,
     longer_training,
     markdown_table,
@@ -101,7 +102,7 @@ def measure(cell, directory):
     known, score_seconds = timed(detector.score_samples, X_known)
     columns = {}
     for name in COLUMNS:
-        X_novel = None if name == test_name else load_set(directory, name, shape)
+        X_novel = None if name == test_name else find_set(directory, name, shape)
         if X_novel is None:
             continue
         novel = detector.score_samples(X_novel)
@@ -248,7 +249,7 @@ def main():
     # Seeds outside: the first results are of every row.
     for seed in options.seeds:
         for target in options.targets:
-            X_train = load_set(options.data, TARGETS[target][0])
+            X_train = find_set(options.data, TARGETS[target][0])
             if X_train is None:
                 continue
             for row in options.rows:

@@ -289,8 +289,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     ``k="auto"`` measures how sharp each normal image is, by the mean squared difference of
     neighbouring pixels, and how simple, by the entropy of its singular values, the log
     effective rank. It finds one strength by each and takes the stronger. By sharpness, the
-    copy is the less sharp one in about 75 % of all pairs of an image and a copy (85 % for
-    "dct" and "gaussian"); by simplicity, the copies keep about half of the mean log effective
+    copy is the less sharp one in about 60 % of all pairs of an image and a copy (75 % for
+    "svd", 85 % for "dct" and "gaussian"); by simplicity, the copies keep about half of the mean log effective
     rank of the images (75 % for "dct", 85 % for "gaussian"). The strength of the sharpened
     copy is chosen so that the copy is the sharper one in about 63 % of the pairs. Images of
     one value are left out of this.
@@ -911,13 +911,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 available=available,
                 device=device,
             )
-            learning_rate = self.learning_rate
+            learning_rate = float(self.learning_rate)
         else:
             # A copy, for a fit that fails must leave what was there.
             earlier = deepcopy(earlier)
             predictor, targets = earlier.predictor, earlier.targets
             # Its batch normalisations are folded into its weights, which bear no larger steps.
-            learning_rate = self.learning_rate / 10
+            learning_rate = float(self.learning_rate) / 10
         return Training(
             predictor,
             targets,

@@ -213,7 +213,7 @@ def double(images):
         ("svd", [(0.75, 0.5)]),
         ("dct", [(0.85, 0.75)]),
         ("gaussian", [(0.85, 0.85)]),
-        ("two-sided", [(0.75, 0.5), (0.63, None)]),
+        ("two-sided", [(0.6, 0.5), (0.63, None)]),
     ],
 )
 def test_strengths_aim_at_what_is_documented(blur, aims, images, monkeypatch):

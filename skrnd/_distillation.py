@@ -192,7 +192,6 @@ class Training:
         while they are trained, as dropout does.
     """
 
-    @at_work()
     def __init__(
         self,
         predictor: nn.Module,
@@ -481,6 +480,7 @@ def _said(targets: Targets, copy: int, x: torch.Tensor) -> torch.Tensor:
     return targets(x, [copy])[:, 0]
 
 
+@at_work()
 def load_pair(
     network: str | NetworkFactory,
     input_shape: tuple[int, ...],

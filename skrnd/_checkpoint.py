@@ -91,7 +91,8 @@ class Checkpoint:
         if self.state is None:
             return
         left = self.state["identity"]
-        differing = sorted(name for name in left | identity if left.get(name) != identity.get(name))
+        names = [name for name in left | identity if left.get(name) != identity.get(name)]
+        differing = sorted(map(str, names))
         if differing:
             raise self._refusal(", ".join(differing))
 
@@ -113,7 +114,11 @@ class Checkpoint:
         """Let a generator begin as the interrupted fit's did, and remember how it begins."""
         if self.state is not None:
             with self._refused_if_it_fails("random_state"):
-                random_state.set_state(self.state["random_state"])
+                saved = self.state["random_state"]
+                # numpy would draw from beyond the end.
+                if not 0 <= saved[2] <= len(saved[1]):
+                    raise ValueError(f"position {saved[2]}")
+                random_state.set_state(saved)
         beginning: Any = random_state.get_state()
         name, key, *rest = beginning
         # torch would refuse an array of numpy in a file.
@@ -177,11 +182,11 @@ def _read(path: Path) -> dict[str, Any] | None:
     """What is in the file; None if there is none."""
     if not path.parent.is_dir():
         raise ValueError(f"checkpoint={str(path)!r} is in a folder that does not exist.")
-    # A pipe would be waited for, and a device has no end.
-    if path.exists() and not path.is_file():
-        raise ValueError(f"checkpoint={str(path)!r} is no regular file.")
     refusal = f"checkpoint={str(path)!r} is a file that holds no checkpoint, or not all of it."
     try:
+        # A pipe would be waited for, and a device has no end.
+        if path.exists() and not path.is_file():
+            raise ValueError(f"checkpoint={str(path)!r} is no regular file.")
         with path.open("rb") as file:
             digest, start = file.read(_N_DIGEST), file.read(len(_START))
             # All of what may be as large as a disk is not read.

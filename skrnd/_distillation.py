@@ -344,16 +344,25 @@ class Training:
     @at_work()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where another training, of the same networks and rows, was."""
+        # Not until the end is it asked for.
+        if state["kept"] is not None:
+            self._predictor.load_state_dict(state["kept"])
         self._predictor.load_state_dict(state["predictor"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        for weight, saved in self._optimiser.state.items():
+        own, saved = self._optimiser.state_dict(), state["optimiser"]
+        (group,), (saved_group,) = own["param_groups"], saved["param_groups"]
+        # What the schedule sets; all else is as for any fit with these parameters.
+        lr, (beta, beta_of_squares) = saved_group["lr"], saved_group["betas"]
+        group |= {"lr": float(lr), "betas": (float(beta), float(beta_of_squares))}
+        self._optimiser.load_state_dict({**own, "state": saved["state"]})
+        for weight, moments in self._optimiser.state.items():
             # As they would be here: fused, Adam writes past the end of shorter ones.
-            own: dict[str, torch.Tensor] = {"step": saved["step"].reshape(())}
-            for name in ("exp_avg", "exp_avg_sq"):
-                own[name] = torch.empty_like(weight, requires_grad=False)
-                own[name].copy_(saved[name].reshape(weight.shape))
-            self._optimiser.state[weight] = own
-        self._schedule.load_state_dict(state["schedule"])
+            self._optimiser.state[weight] = {
+                "step": moments["step"].reshape(()),
+                "exp_avg": _like(weight, moments["exp_avg"]),
+                "exp_avg_sq": _like(weight, moments["exp_avg_sq"]),
+            }
+        counted = {name: int(state["schedule"][name]) for name in ("last_epoch", "_step_count")}
+        self._schedule.load_state_dict({**self._schedule.state_dict(), **counted})
         self._generator.set_state(state["generator"])
         self._kept = state["kept"]
 
@@ -380,6 +389,11 @@ class Training:
         self.ranks.align(predictor)
         fold_norms(predictor)
         return DistilledPair(predictor, self._targets, n_judges)
+
+
+def _like(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Values of the shape of a weight, in memory as it is."""
+    return torch.empty_like(weight, requires_grad=False).copy_(values.reshape(weight.shape))
 
 
 @at_work()
@@ -521,6 +535,7 @@ def load_pair(
     return moved(pair, device).eval()
 
 
+@at_work()
 def answer(
     network: Callable[[torch.Tensor], torch.Tensor],
     inputs: torch.Tensor,

@@ -261,6 +261,15 @@ def test_arrays_and_methods_are_told_apart_by_what_they_hold():
     assert words == [identity_of({"network": partial(max, one)})["network"] for one in values]
 
 
+def group_of(state):
+    return state["trainings"][0]["optimiser"]["param_groups"][0]
+
+
+def change_position(state, position):
+    name, key, _, *rest = state["random_state"]
+    state["random_state"] = (name, key, position, *rest)
+
+
 def moments_of(state):
     return state["trainings"][0]["optimiser"]["state"][0]
 
@@ -277,8 +286,16 @@ def moments_of(state):
         (lambda state: state.update(curves=[1]), "its networks"),
         (lambda state: state.update(random_state=("MT19937", [1])), "random_state"),
         (lambda state: state.update(random_state=None), "random_state"),
+        # numpy would read from there.
+        (lambda state: change_position(state, 10**9), "random_state"),
+        (lambda state: change_position(state, -1), "random_state"),
+        (lambda state: state["trainings"][0].update(kept={"weight": torch.zeros(1)}), "its netw"),
+        (lambda state: group_of(state).update(betas=0.9), "its networks"),
+        (lambda state: group_of(state).update(lr=None), "its networks"),
+        (lambda state: state["trainings"][0]["schedule"].update(last_epoch="x"), "its networks"),
+        (lambda state: state["identity"].update({3: "x"}), "3"),
     ],
-    ids=range(8),
+    ids=range(15),
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(change, difference, images, left):
     state = torch.load(io.BytesIO(left.read_bytes()[32:]))
@@ -287,6 +304,18 @@ def test_a_checkpoint_that_does_not_fit_is_refused(change, difference, images, l
     left.write_bytes(hashlib.sha256(content).digest() + content)
     with pytest.raises(ValueError, match=f"is of another fit, which differed in {difference}"):
         SVDRNDDetector(checkpoint=left, **PARAMS).fit(images)
+
+
+def test_of_the_optimiser_and_the_schedule_a_checkpoint_says_where_they_are_alone(images, left):
+    """What else they hold is that of the fit."""
+    expected = SVDRNDDetector(**PARAMS).fit(images).score_samples(images)
+    state = torch.load(io.BytesIO(left.read_bytes()[32:]))
+    group_of(state).update(amsgrad=True, differentiable=True, eps="x", fused=None)
+    state["trainings"][0]["schedule"].update(step=5, total_steps=1, _schedule_phases=None)
+    content = saved(state)
+    left.write_bytes(hashlib.sha256(content).digest() + content)
+    found = SVDRNDDetector(checkpoint=left, **PARAMS).fit(images).score_samples(images)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_moments_lie_in_memory_as_those_of_the_training_do(images, left):
@@ -376,6 +405,8 @@ def test_nothing_in_a_checkpoint_is_run(images, attack, tmp_path):
 
 def test_only_a_regular_file_is_a_checkpoint(images, tmp_path):
     paths = [tmp_path]
+    with pytest.raises(ValueError, match="checkpoint="):
+        SVDRNDDetector(checkpoint=tmp_path / ("a" * 300), **PARAMS).fit(images)
     if hasattr(os, "mkfifo"):
         # Of which the one is waited for, and the other has no end.
         os.mkfifo(tmp_path / "pipe")

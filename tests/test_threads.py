@@ -16,6 +16,8 @@ import pytest
 import torch
 
 from skrnd import _threads
+from skrnd._backend import global_generators_kept
+from skrnd._distillation import answer
 from skrnd._threads import alone, at_work, in_parts, own_torch_state, side_by_side
 
 CPU = torch.device("cpu")
@@ -324,3 +326,41 @@ def test_work_that_fails_keeps_nobody_waiting():
         raise ZeroDivisionError
     with alone(), at_work():
         pass
+
+
+class Kept(torch.nn.Linear):
+    """A network of one's own, through which one thread goes at a time."""
+
+
+def ask_a_network():
+    network = Kept(3, 2)
+    answer(network, torch.ones(4, 3), CPU, network)
+
+
+def draw():
+    with global_generators_kept(CPU):
+        pass
+
+
+@pytest.mark.parametrize("call", [ask_a_network, draw])
+def test_nobody_holds_a_lock_while_waiting_for_the_one_who_is_alone(call, two_threads):
+    """Those who are at work, and are waited for, may need it."""
+
+    def be_alone():
+        with alone():
+            pass
+
+    threads = [threading.Thread(target=one) for one in (be_alone, call)]
+    with at_work():
+        threads[0].start()
+        while not _threads.shared.is_kept_alone:
+            time.sleep(0.01)
+        threads[1].start()
+        threads[1].join(0.3)
+        assert threads[1].is_alive()
+        for lock in (_threads.shared.networks, _threads.shared.global_generator):
+            assert lock.acquire(timeout=10)
+            lock.release()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()

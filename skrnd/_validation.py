@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -289,8 +289,15 @@ def outlier_labels(labels: np.ndarray) -> np.ndarray:
     """Mask of the labels that are -1."""
     if labels.dtype.kind != "O":
         return np.asarray(labels == -1)
-    # pandas' missing value is neither equal to a number nor not.
-    return np.array([isinstance(one, Real) and one == -1 for one in labels], dtype=bool)
+    return np.array([_is_minus_one(label) for label in labels], dtype=bool)
+
+
+def _is_minus_one(label: Any) -> bool:
+    try:
+        return bool(label == -1)
+    # pandas' missing value is neither equal to a number nor not; nor are several labels.
+    except (TypeError, ValueError, RuntimeError):
+        return False
 
 
 def doubt_labels(y: Any) -> None:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import sklearn
@@ -38,7 +38,7 @@ _TRANSFORMERS = {
 # Parameters that older files know by another name.
 _RENAMED = {"novelty": "criterion"}
 # Of a safetensors file: bytes that say how long its first part is, in JSON, and the most of it.
-_N_LENGTH, _MOST_HEADER_BYTES = 8, 10**8
+_N_LENGTH, _MOST_HEADER_BYTES = 8, 2**26
 # Fitted attributes that go into the header, with their types, and those that are arrays.
 _VALUES: dict[str, Any] = {
     "offset_": float,
@@ -176,22 +176,19 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
     --------
     save : Write such a file.
     """
-    safetensors = _safetensors()
+    _safetensors()
     path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
         raise FileFormatError(f"{path} is not a regular file.")
     # Read, and not mapped: who writes over a file that is mapped ends the process.
     with path.open("rb") as file:
         try:
-            start = file.read(_N_LENGTH)
-            beginning = file.read(min(int.from_bytes(start, "little"), _MOST_HEADER_BYTES))
-            metadata = json.loads(beginning).get("__metadata__") or {}
-            arrays = safetensors.numpy.load(start + beginning + file.read())
+            metadata, arrays = _content_of(file)
         except OSError:
             raise
         except Exception as error:
             raise FileFormatError(
-                f"{path} is no whole safetensors file, as save writes it: {error}"
+                f"{path} is no whole safetensors file, as save writes it: {error!r}"
             ) from error
     text = metadata.get("skrnd")
     if text is None:
@@ -215,6 +212,21 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
     raise FileFormatError(
         f"{path} is of format {found!r}; this version of skrnd reads format {_FORMAT}."
     )
+
+
+def _content_of(file: IO[bytes]) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Metadata and arrays of a safetensors file; no arrays of one that is not ours."""
+    n_header = int.from_bytes(file.read(_N_LENGTH), "little")
+    entries = json.loads(file.read(min(n_header, _MOST_HEADER_BYTES)))
+    metadata = entries.pop("__metadata__", None) or {}
+    if "skrnd" not in metadata:
+        return {}, {}
+    # What may be longer than it says is not read to its end.
+    n_bytes = max(entry["data_offsets"][1] for entry in entries.values())
+    if os.fstat(file.fileno()).st_size != _N_LENGTH + n_header + n_bytes:
+        raise ValueError("its length is not what its header says")
+    file.seek(0)
+    return metadata, _safetensors().numpy.load(file.read())
 
 
 def _params_of(detector: SVDRNDDetector) -> dict[str, Any]:

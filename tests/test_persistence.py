@@ -231,6 +231,18 @@ def test_a_header_longer_than_the_file_takes_no_memory(whole, tmp_path):
         assert_refused(struct.pack("<Q", n) + content[8:], tmp_path / "x")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="the file would take its room on the disk")
+@pytest.mark.parametrize(
+    "header", [b"{}", b'{"__metadata__": {"skrnd": "{}"}, "a": {"data_offsets": [0, 8]}}']
+)
+def test_a_file_that_is_longer_than_it_says_is_not_read(header, tmp_path):
+    with (tmp_path / "x").open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(2**40)
+    with pytest.raises(FileFormatError, match=r"no detector|length is not what its"):
+        load(tmp_path / "x")
+
+
 def test_other_safetensors_are_refused(tmp_path):
     arrays = {"weight": np.ones(3)}
     assert_refused(to_safetensors(arrays), tmp_path / "x", "holds no detector")

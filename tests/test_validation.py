@@ -1,6 +1,7 @@
 """Checks of X and y."""
 
 import re
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -194,6 +195,8 @@ def test_a_refused_fit_leaves_everything_as_it_was(estimator):
         np.array([1.0, -1.0, np.nan, -1.0]),
         pd.Series([1, -1, 1, -1], index=[7, 5, 3, 1]),
         np.array([1, -1, "x", -1], dtype=object),
+        pd.Series([Decimal(1), Decimal(-1), None, Decimal(-1)]),
+        [np.array(1), np.array(-1), np.array(2), np.array(-1)],
         pd.Series([1, -1, pd.NA, -1], dtype="Int64"),
         pd.Series([1, -1, pd.NA, -1], dtype=object),
         pd.array([1, -1, pd.NA, -1], dtype="Int64"),

@@ -410,7 +410,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn what is normal.
 
-        Ctrl-C ends the training and keeps what was learned so far, with a ConvergenceWarning.
+        Ctrl-C ends the training and keeps what was learned so far, with a ConvergenceWarning;
+        a second one ends the fit.
         In the first epoch, with `checkpoint`, or among several processes, the
         KeyboardInterrupt is raised instead. Callbacks of scikit-learn 1.9 or later
         (`set_callbacks`) are told of every epoch and may end the training too.
@@ -609,7 +610,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         context.max_subtasks = max_epochs
         told = {"estimator": public, "X": X, "y": y}
         context.call_on_fit_task_begin(**told)
-        curves = run_epochs(
+        curves, was_interrupted = run_epochs(
             trainings,
             max_epochs,
             checkpoint,
@@ -622,9 +623,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         try:
             conclude(self, curves)
         except KeyboardInterrupt:
-            if not may_conclude(curves, checkpoint, ranks):
+            if was_interrupted or not may_conclude(curves, checkpoint, ranks):
                 raise
-            warn("Interrupted after the last epoch; the fit is complete.", ConvergenceWarning)
+            warn("Interrupted after the training, which is complete.", ConvergenceWarning)
             conclude(self, curves)
         self._hand_over(public, before)
         checkpoint.remove()
@@ -885,7 +886,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             f"and {sign}. If they are images, say so with image_shape.",
         )
 
-    @at_work()
+    @at_work(trains=True)
     def _prepare(
         self,
         earlier: DistilledPair | None,

@@ -396,7 +396,7 @@ def _like(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(weight, requires_grad=False).copy_(values.reshape(weight.shape))
 
 
-@at_work()
+@at_work(trains=True)
 def run_epoch(trainings: Sequence[Training]) -> float:
     """Run one epoch of several trainings; returns their mean loss.
 

@@ -29,7 +29,7 @@ def run_epochs(
     *,
     held: torch.Tensor | None,
     n_iter_no_change: int,
-) -> Curves:
+) -> tuple[Curves, bool]:
     """Run the epochs, of which callbacks are told, until something stops them.
 
     Parameters
@@ -53,6 +53,8 @@ def run_epochs(
     -------
     curves : Curves
         If the training has diverged, its last loss is not finite.
+    was_interrupted : bool
+        Whether Ctrl-C has ended the training.
 
     Raises
     ------
@@ -66,6 +68,7 @@ def run_epochs(
     if n_behind > 0:
         logger.info("going on after epoch %d", n_behind)
     checkpoint.write(trainings, curves)
+    was_interrupted = False
     for number in range(n_behind + 1, max_epochs + 1):
         if curves.held_out and curves.n_since_best() >= n_iter_no_change:
             logger.info("no epoch of the last %d was better", n_iter_no_change)
@@ -99,11 +102,12 @@ def run_epochs(
                 "has learned so far.",
                 ConvergenceWarning,
             )
+            was_interrupted = True
             break
         if any(ranks.gather(stop)):
             logger.info("a callback stops the training")
             break
-    return curves
+    return curves, was_interrupted
 
 
 def may_conclude(curves: Curves, checkpoint: Checkpoint, ranks: Ranks) -> bool:

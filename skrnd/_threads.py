@@ -34,10 +34,11 @@ class _Shared:
         self.precision = threading.Lock()
         # Held by the one thread that goes through networks which may keep what they have seen.
         self.networks = threading.Lock()
-        # Threads that are at work on networks, and whether another one wants to be alone, see
-        # `at_work`; the condition is notified when either changes.
+        # Threads that are at work on networks, those of them that train, and whether another one
+        # is to be alone, or wants to, see `at_work`; the condition is notified when any changes.
         self.at_work: set[threading.Thread] = set()
-        self.is_kept_alone = False
+        self.in_training: set[threading.Thread] = set()
+        self.is_kept_alone = self.is_wanted_alone = False
         self.change_of_work = threading.Condition()
         # Held by the one thread that is alone, or waits for it.
         self.alone = threading.Lock()
@@ -51,21 +52,27 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def at_work(*, waits: bool = True) -> Iterator[None]:
-    """Let no other thread be `alone` during the block, and wait for one that wants to be."""
+def at_work(*, waits: bool = True, trains: bool = False) -> Iterator[None]:
+    """Let no other thread be `alone` during the block, and wait for one that is.
+
+    A training, which takes long, waits for one that wants to be as well.
+    """
     this = threading.current_thread()
     if this in shared.at_work:
         yield
         return
     try:
         with shared.change_of_work:
-            while waits and shared.is_kept_alone:
+            while waits and (shared.is_kept_alone or (trains and shared.is_wanted_alone)):
                 shared.change_of_work.wait(_SECONDS_DEAF)
             shared.at_work.add(this)
+            if trains:
+                shared.in_training.add(this)
         yield
     finally:
         with shared.change_of_work:
             shared.at_work.discard(this)
+            shared.in_training.discard(this)
             shared.change_of_work.notify_all()
 
 
@@ -73,12 +80,16 @@ def at_work(*, waits: bool = True) -> Iterator[None]:
 def alone() -> Iterator[None]:
     """Wait for the threads that are `at_work`, and let them wait for the block.
 
-    For what changes torch for all threads of the process.
+    For what changes torch for all threads of the process. While it waits for those that
+    train, others begin and end as they like.
     """
     this = threading.current_thread()
     with shared.alone:
         try:
             with shared.change_of_work:
+                shared.is_wanted_alone = True
+                while shared.in_training:
+                    shared.change_of_work.wait(_SECONDS_DEAF)
                 shared.is_kept_alone = True
                 while shared.at_work:
                     shared.change_of_work.wait(_SECONDS_DEAF)
@@ -88,7 +99,7 @@ def alone() -> Iterator[None]:
         finally:
             with shared.change_of_work:
                 shared.at_work.discard(this)
-                shared.is_kept_alone = False
+                shared.is_kept_alone = shared.is_wanted_alone = False
                 shared.change_of_work.notify_all()
 
 

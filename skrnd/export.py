@@ -95,9 +95,10 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     score is that close to the threshold may get the other label. The metadata of the file name
     the version of this package, ``skrnd.version``, and the threshold, ``skrnd.offset``.
 
-    torch's exporter changes settings of the whole process while it works. Detectors that are
-    trained or score in other threads wait for it meanwhile, and it waits for the end of their
-    epochs. What else computes with torch in other threads can fail, or come to other results.
+    torch's exporter changes settings of the whole process for some seconds. Detectors that are
+    trained or score in other threads wait meanwhile; before, the export waits for the end of
+    their epochs. What else computes with torch in other threads can fail, or come to other
+    results.
 
     Examples
     --------

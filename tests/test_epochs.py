@@ -283,7 +283,7 @@ def test_ctrl_c_after_the_epochs_loses_nothing(images, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(SVDRNDDetector, "_novelties", novelties)
         scored = []
-        with pytest.warns(ConvergenceWarning, match="after the last epoch; the fit is complete"):
+        with pytest.warns(ConvergenceWarning, match="after the training, which is complete"):
             detector.fit(images)
         scored = []
         # The next fit goes on from there.
@@ -298,6 +298,25 @@ def test_ctrl_c_after_the_epochs_loses_nothing(images, tmp_path, monkeypatch):
             kept.fit(images)
     assert path.exists()
     np.testing.assert_array_equal(kept.score_samples(images), expected)
+
+
+def test_a_second_ctrl_c_ends_the_fit(images, monkeypatch):
+    def run_epoch(trainings):
+        epochs.append(trainings)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return original(trainings)
+
+    epochs, original = [], skrnd._epochs.run_epoch
+    monkeypatch.setattr(skrnd._epochs, "run_epoch", run_epoch)
+    monkeypatch.setattr(SVDRNDDetector, "_conclude", lambda *args, **options: interrupt(args))
+    detector = SVDRNDDetector(max_epochs=3, random_state=0)
+    with (
+        pytest.warns(ConvergenceWarning, match="Interrupted in epoch 2 of 3"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        detector.fit(images)
+    assert not hasattr(detector, "offset_")
 
 
 def interrupt(trainings):

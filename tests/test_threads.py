@@ -319,6 +319,32 @@ def test_tasks_begin_while_another_thread_waits_to_be_alone(two_threads):
     assert not waiting.is_alive()
 
 
+def test_who_waits_for_a_training_lets_others_work():
+    """A server must not be deaf for an epoch, and the next epoch must not come first."""
+    told = []
+
+    def be_alone():
+        with alone():
+            told.append("alone")
+
+    def train():
+        with at_work(trains=True):
+            told.append("second epoch")
+
+    quiet, next_epoch = threading.Thread(target=be_alone), threading.Thread(target=train)
+    with at_work(trains=True):
+        quiet.start()
+        while not _threads.shared.is_wanted_alone:
+            time.sleep(0.01)
+        next_epoch.start()
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(at_work(waits=True)(told.append), "score").result(60)
+        assert told == ["score"]
+    for thread in (quiet, next_epoch):
+        thread.join(60)
+    assert told == ["score", "alone", "second epoch"]
+
+
 def test_work_that_fails_keeps_nobody_waiting():
     with pytest.raises(ZeroDivisionError), at_work():
         raise ZeroDivisionError

@@ -157,7 +157,7 @@ def run_cells(cells, measure, page, directory, *, n_jobs=1):
         raise SystemExit(f"{directory} has no image set that can be measured")
     print(
         f"{len(cells) - len(missing)} of {len(cells)} cells are in {path}, whatever data they were "
-        "measured on; those whose lines are removed there are measured now",
+        "measured on; remove the lines of those that are to be measured again",
         flush=True,
     )
     start = time.perf_counter()

@@ -189,7 +189,7 @@ def _read(path: Path) -> dict[str, Any] | None:
             raise ValueError(f"checkpoint={str(path)!r} is no regular file.")
         with path.open("rb") as file:
             digest, start = file.read(_N_DIGEST), file.read(len(_START))
-            # All of what may be as large as a disk is not read.
+            # What may be as large as a disk is not read whole.
             if start != _START:
                 raise ValueError(refusal)
             content = start + file.read()

@@ -203,8 +203,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         is interrupted or killed, call `fit` again with the same parameters and X, in this
         process or another: it goes on from the file, and removes it at its end. On the same CPU
         with the same number of threads, the detector is then the same to the bit as after
-        one fit without interruption. A file is for one fit at a time, not for a search, and
-        not from anybody else: one that was made to can spoil what is learned.
+        one fit without interruption. A file is for one fit at a time, not for a search. Use
+        files of your own only: a forged one can spoil what is learned.
     memory : str or object with the joblib.Memory interface, default=None
         Cache of what is the same for all fits on the same images, in a search for instance: the
         singular value decompositions of the images, whatever `k` is, and, with the same int as
@@ -289,8 +289,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     ``k="auto"`` measures how sharp each normal image is, by the mean squared difference of
     neighbouring pixels, and how simple, by the entropy of its singular values, the log
     effective rank. It finds one strength by each and takes the stronger. By sharpness, the
-    copy is the less sharp one in about 60 % of all pairs of an image and a copy (75 % for
-    "svd", 85 % for "dct" and "gaussian"); by simplicity, the copies keep about half of the
+    copy is the less sharp one in about 60 % of all pairs of an image and a copy (75 % with
+    ``blur="svd"``, 85 % with "dct" and "gaussian"); by simplicity, the copies keep about half of the
     mean log effective rank of the images (75 % for "dct", 85 % for "gaussian"). The strength of
     the sharpened copy is chosen so that the copy is the sharper one in about 63 % of the
     pairs. Images of one value are left out of this.

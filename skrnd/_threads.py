@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -14,8 +15,8 @@ from typing import Any, TypeVar
 import torch
 
 _T = TypeVar("_T")
-# How long Ctrl-C may go unheard.
-_SECONDS_DEAF = 0.2
+# How long Ctrl-C may go unheard, and one who waits for others may not see that they have ended.
+_SECONDS_DEAF, _SECONDS_BETWEEN_LOOKS = 0.2, 0.01
 # Values of a part of the rows, of which the cache of a core holds a few copies.
 _CACHED_VALUES = 2**18
 
@@ -34,12 +35,10 @@ class _Shared:
         self.precision = threading.Lock()
         # Held by the one thread that goes through networks which may keep what they have seen.
         self.networks = threading.Lock()
-        # Threads that are at work on networks, those of them that train, and whether another one
-        # is to be alone, or wants to, see `at_work`; the condition is notified when any changes.
-        self.at_work: set[threading.Thread] = set()
-        self.in_training: set[threading.Thread] = set()
+        # Threads that are at work on networks, each with whether it trains, and whether another
+        # one is to be alone, or wants to, see `at_work`.
+        self.at_work: dict[threading.Thread, bool] = {}
         self.is_kept_alone = self.is_wanted_alone = False
-        self.change_of_work = threading.Condition()
         # Held by the one thread that is alone, or waits for it.
         self.alone = threading.Lock()
         # Threads that have nothing to do, by their number and the threads of torch each has.
@@ -61,19 +60,16 @@ def at_work(*, waits: bool = True, trains: bool = False) -> Iterator[None]:
     if this in shared.at_work:
         yield
         return
+    # Without a Condition, whose lock Ctrl-C can leave locked: first say so, then look.
     try:
-        with shared.change_of_work:
-            while waits and (shared.is_kept_alone or (trains and shared.is_wanted_alone)):
-                shared.change_of_work.wait(_SECONDS_DEAF)
-            shared.at_work.add(this)
-            if trains:
-                shared.in_training.add(this)
+        shared.at_work[this] = trains
+        while waits and (shared.is_kept_alone or (trains and shared.is_wanted_alone)):
+            shared.at_work.pop(this, None)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            shared.at_work[this] = trains
         yield
     finally:
-        with shared.change_of_work:
-            shared.at_work.discard(this)
-            shared.in_training.discard(this)
-            shared.change_of_work.notify_all()
+        shared.at_work.pop(this, None)
 
 
 @contextmanager
@@ -86,21 +82,25 @@ def alone() -> Iterator[None]:
     this = threading.current_thread()
     with shared.alone:
         try:
-            with shared.change_of_work:
-                shared.is_wanted_alone = True
-                while shared.in_training:
-                    shared.change_of_work.wait(_SECONDS_DEAF)
-                shared.is_kept_alone = True
-                while shared.at_work:
-                    shared.change_of_work.wait(_SECONDS_DEAF)
-                # It may work itself.
-                shared.at_work.add(this)
+            shared.is_wanted_alone = True
+            while any(trains for thread, trains in _working() if thread is not this):
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+            shared.is_kept_alone = True
+            while any(thread is not this for thread, _ in _working()):
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+            # It may work itself.
+            shared.at_work[this] = False
             yield
         finally:
-            with shared.change_of_work:
-                shared.at_work.discard(this)
-                shared.is_kept_alone = shared.is_wanted_alone = False
-                shared.change_of_work.notify_all()
+            # In this order, since Ctrl-C may come after any call.
+            shared.is_kept_alone = shared.is_wanted_alone = False
+            shared.at_work.pop(this, None)
+            # Those who wait come in before the next one who is to be alone.
+            time.sleep(2 * _SECONDS_BETWEEN_LOOKS)
+
+
+def _working() -> list[tuple[threading.Thread, bool]]:
+    return [one for one in tuple(shared.at_work.items()) if one[0].is_alive()]
 
 
 @at_work()

@@ -97,8 +97,8 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
 
     torch's exporter changes settings of the whole process for some seconds. Detectors that are
     trained or score in other threads wait meanwhile; before, the export waits for the end of
-    their epochs. What else computes with torch in other threads can fail, or come to other
-    results.
+    their epochs. Anything else that computes with torch in another thread can fail, or
+    come to other results.
 
     Examples
     --------

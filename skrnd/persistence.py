@@ -184,7 +184,7 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
     with path.open("rb") as file:
         try:
             metadata, arrays = _content_of(file)
-        except OSError:
+        except (OSError, MemoryError):
             raise
         except Exception as error:
             raise FileFormatError(

@@ -41,7 +41,7 @@ def range_of(images: np.ndarray) -> tuple[float, float]:
     """The values that are drawn black and white."""
     low, high = float(images.min()), float(images.max())
     if low >= 0:
-        # No other numbers up to 255 are those of pictures if all are in the darker half.
+        # Numbers of another kind, as 0 to 16, are not taken for those of dark pictures.
         is_8_bit = images.dtype == np.uint8 or 127 < high <= 255
         low, high = 0.0, 1.0 if high <= 1 else 255.0 if is_8_bit else high
     return low, high if high > low else low + 1

@@ -288,12 +288,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
 
     ``k="auto"`` measures how sharp each normal image is, by the mean squared difference of
     neighbouring pixels, and how simple, by the entropy of its singular values, the log
-    effective rank. It finds one strength by each and takes the stronger. By sharpness, the
-    copy is the less sharp one in about 60 % of all pairs of an image and a copy (75 % with
-    ``blur="svd"``, 85 % with "dct" and "gaussian"); by simplicity, the copies keep about half of the
-    mean log effective rank of the images (75 % for "dct", 85 % for "gaussian"). The strength of
-    the sharpened copy is chosen so that the copy is the sharper one in about 63 % of the
-    pairs. Images of one value are left out of this.
+    effective rank. It finds one strength by each and takes the stronger. By sharpness, the copy
+    is the less sharp one in about 60 % of all pairs of an image and a copy (75 % with
+    ``blur="svd"``, 85 % with "dct" and "gaussian"); by simplicity, the copies keep about half
+    of the mean log effective rank of the images (75 % for "dct", 85 % for "gaussian"). The
+    strength of the sharpened copy is chosen so that the copy is the sharper one in about 63 %
+    of the pairs. Images of one value are left out of this.
 
     With default parameters this is more than the method of [1]_, which is ``blur="svd"``.
 

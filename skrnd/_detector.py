@@ -410,10 +410,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn what is normal.
 
-        Ctrl-C ends the training and keeps what was learned so far, with a ConvergenceWarning;
-        a second one ends the fit.
-        In the first epoch, with `checkpoint`, or among several processes, the
-        KeyboardInterrupt is raised instead. Callbacks of scikit-learn 1.9 or later
+        Ctrl-C ends the training and keeps what was learned so far, with a ConvergenceWarning; a
+        second one ends the fit. In the first epoch, with `checkpoint`, or among several
+        processes, the KeyboardInterrupt is raised instead. Callbacks of scikit-learn 1.9 or later
         (`set_callbacks`) are told of every epoch and may end the training too.
 
         Parameters

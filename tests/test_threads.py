@@ -345,35 +345,34 @@ def test_who_waits_for_a_training_lets_others_work():
     assert told == ["score", "alone", "second epoch"]
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers here")
 def test_ctrl_c_leaves_nobody_at_work():
     """At whatever moment it comes."""
     script = """
-        import random, signal, sys, threading, time
-        import torch
+        import random, signal, threading, time
         from skrnd import _threads
-        from skrnd._threads import alone, at_work, side_by_side
+        from skrnd._threads import alone, at_work
         signal.signal(signal.SIGALRM, signal.default_int_handler)
-        torch.set_num_threads(2)
-        cpu, end = torch.device("cpu"), time.monotonic() + 5
+        end = time.monotonic() + 3
         while time.monotonic() < end:
             try:
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 4e-3))
-                while True:
-                    side_by_side([int] * 2, cpu)
+                while time.monotonic() < end:
+                    with at_work():
+                        pass
                     with alone(), at_work():
                         pass
+                signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:
                 pass
-        signal.setitimer(signal.ITIMER_REAL, 0)
         assert not _threads.shared.at_work
-        others = threading.Thread(target=at_work(trains=True)(alone()(int)))
-        others.start()
-        others.join(60)
-        print(others.is_alive())
+        other = threading.Thread(target=at_work(trains=True)(alone()(int)), daemon=True)
+        other.start()
+        other.join(30)
+        print(other.is_alive())
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=100
-    )
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.stdout == "False\n", done.stderr
 
 

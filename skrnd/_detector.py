@@ -902,6 +902,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         own = torch.Generator(device="cpu")
         own.manual_seed(int(torch.randint(2**63 - 1, (), generator=generator)))
         targets: Targets | StandardisedTargets
+        learning_rate = float(self.learning_rate)
         if earlier is None:
             predictor, targets = build_networks(
                 self._architecture,
@@ -912,13 +913,12 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 available=available,
                 device=device,
             )
-            learning_rate = float(self.learning_rate)
         else:
             # A copy, for a fit that fails must leave what was there.
             earlier = deepcopy(earlier)
             predictor, targets = earlier.predictor, earlier.targets
             # Its batch normalisations are folded into its weights, which bear no larger steps.
-            learning_rate = float(self.learning_rate) / 10
+            learning_rate /= 10
         return Training(
             predictor,
             targets,

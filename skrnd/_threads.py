@@ -103,7 +103,6 @@ def _working() -> list[tuple[threading.Thread, bool]]:
     return [one for one in tuple(shared.at_work.items()) if one[0].is_alive()]
 
 
-@at_work()
 def side_by_side(
     calls: Sequence[Callable[[], _T]],
     device: torch.device,
@@ -135,7 +134,7 @@ def side_by_side(
 
     def shielded(call: Callable[[], _T]) -> _T:
         try:
-            # This thread waits for it, and so does whoever waits for this one.
+            # The caller, who is at work, waits for it, and so does whoever waits for the caller.
             with own_torch_state(), at_work(waits=False):
                 return call()
         except BaseException:
@@ -226,6 +225,7 @@ def _submitted(pool: ThreadPoolExecutor | None, call: Callable[[], _T]) -> Futur
     return future
 
 
+@at_work()
 def in_parts(
     function: Callable[..., tuple[torch.Tensor, ...]], *stacks: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:

@@ -176,14 +176,14 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
     --------
     save : Write such a file.
     """
-    _safetensors()
+    safetensors = _safetensors()
     path = Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
         raise FileFormatError(f"{path} is not a regular file.")
     # Read, and not mapped: who writes over a file that is mapped ends the process.
     with path.open("rb") as file:
         try:
-            metadata, arrays = _content_of(file)
+            metadata, arrays = _content_of(file, safetensors)
         except (OSError, MemoryError):
             raise
         except Exception as error:
@@ -214,7 +214,7 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
     )
 
 
-def _content_of(file: IO[bytes]) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def _content_of(file: IO[bytes], safetensors: Any) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Metadata and arrays of a safetensors file; no arrays of one that is not ours."""
     n_header = int.from_bytes(file.read(_N_LENGTH), "little")
     entries = json.loads(file.read(min(n_header, _MOST_HEADER_BYTES)))
@@ -226,7 +226,7 @@ def _content_of(file: IO[bytes]) -> tuple[dict[str, str], dict[str, np.ndarray]]
     if os.fstat(file.fileno()).st_size != _N_LENGTH + n_header + n_bytes:
         raise ValueError("its length is not what its header says")
     file.seek(0)
-    return metadata, _safetensors().numpy.load(file.read())
+    return metadata, safetensors.numpy.load(file.read())
 
 
 def _params_of(detector: SVDRNDDetector) -> dict[str, Any]:

@@ -261,6 +261,21 @@ def test_arrays_and_methods_are_told_apart_by_what_they_hold():
     assert words == [identity_of({"network": partial(max, one)})["network"] for one in values]
 
 
+def state_in(path):
+    return torch.load(io.BytesIO(path.read_bytes()[32:]))
+
+
+def saved(state):
+    content = io.BytesIO()
+    torch.save(state, content)
+    return content.getvalue()
+
+
+def write_signed(path, content):
+    """Write content with the digest of a checkpoint."""
+    path.write_bytes(hashlib.sha256(content).digest() + content)
+
+
 def group_of(state):
     return state["trainings"][0]["optimiser"]["param_groups"][0]
 
@@ -298,10 +313,9 @@ def moments_of(state):
     ids=range(15),
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(change, difference, images, left):
-    state = torch.load(io.BytesIO(left.read_bytes()[32:]))
+    state = state_in(left)
     change(state)
-    content = saved(state)
-    left.write_bytes(hashlib.sha256(content).digest() + content)
+    write_signed(left, saved(state))
     with pytest.raises(ValueError, match=f"is of another fit, which differed in {difference}"):
         SVDRNDDetector(checkpoint=left, **PARAMS).fit(images)
 
@@ -309,26 +323,24 @@ def test_a_checkpoint_that_does_not_fit_is_refused(change, difference, images, l
 def test_of_the_optimiser_and_the_schedule_a_checkpoint_says_where_they_are_alone(images, left):
     """What else they hold is that of the fit."""
     expected = SVDRNDDetector(**PARAMS).fit(images).score_samples(images)
-    state = torch.load(io.BytesIO(left.read_bytes()[32:]))
+    state = state_in(left)
     group_of(state).update(amsgrad=True, differentiable=True, eps="x", fused=None)
     state["trainings"][0]["schedule"].update(step=5, total_steps=1, _schedule_phases=None)
-    content = saved(state)
-    left.write_bytes(hashlib.sha256(content).digest() + content)
+    write_signed(left, saved(state))
     found = SVDRNDDetector(checkpoint=left, **PARAMS).fit(images).score_samples(images)
     np.testing.assert_array_equal(found, expected)
 
 
 def test_moments_lie_in_memory_as_those_of_the_training_do(images, left):
     """Adam goes through them as through the weights, whatever their strides say."""
-    state = torch.load(io.BytesIO(left.read_bytes()[32:]))
+    state = state_in(left)
     expected = SVDRNDDetector(**PARAMS).fit(images).score_samples(images)
     for training in state["trainings"]:
         for moments in training["optimiser"]["state"].values():
             for name in ("exp_avg", "exp_avg_sq"):
                 turned = moments[name].transpose(0, -1).contiguous()
                 moments[name] = turned.transpose(0, -1)
-    content = saved(state)
-    left.write_bytes(hashlib.sha256(content).digest() + content)
+    write_signed(left, saved(state))
     found = SVDRNDDetector(checkpoint=left, **PARAMS).fit(images).score_samples(images)
     np.testing.assert_array_equal(found, expected)
 
@@ -366,15 +378,9 @@ def test_what_is_no_whole_checkpoint_is_refused(bit, images, left):
     assert left.read_bytes() == content
 
 
-def saved(state):
-    content = io.BytesIO()
-    torch.save(state, content)
-    return content.getvalue()
-
-
 def check_refused(content, images, path):
     """Content with the digest of a checkpoint, which it is not."""
-    path.write_bytes(hashlib.sha256(content).digest() + content)
+    write_signed(path, content)
     with pytest.raises(ValueError, match="is a file that holds no checkpoint, or not all of it"):
         SVDRNDDetector(checkpoint=path, **PARAMS).fit(images)
 

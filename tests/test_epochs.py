@@ -301,16 +301,9 @@ def test_ctrl_c_after_the_epochs_loses_nothing(images, tmp_path, monkeypatch):
 
 
 def test_a_second_ctrl_c_ends_the_fit(images, monkeypatch):
-    def run_epoch(trainings):
-        epochs.append(trainings)
-        if len(epochs) == 2:
-            raise KeyboardInterrupt
-        return original(trainings)
-
-    epochs, original = [], skrnd._epochs.run_epoch
-    monkeypatch.setattr(skrnd._epochs, "run_epoch", run_epoch)
+    interrupt_look(2, monkeypatch)
     monkeypatch.setattr(SVDRNDDetector, "_conclude", lambda *args, **options: interrupt(args))
-    detector = SVDRNDDetector(max_epochs=3, random_state=0)
+    detector = SVDRNDDetector(max_epochs=3, early_stopping=True, random_state=0)
     with (
         pytest.warns(ConvergenceWarning, match="Interrupted in epoch 2 of 3"),
         pytest.raises(KeyboardInterrupt),

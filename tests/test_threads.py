@@ -265,6 +265,17 @@ def test_freed_memory_is_taken_again():
     assert int(done.stdout) < n_touched / 10
 
 
+def be_alone():
+    with alone():
+        pass
+
+
+def wait_until(flag):
+    """Wait until another thread has come so far."""
+    while not getattr(_threads.shared, flag):
+        time.sleep(0.01)
+
+
 def test_who_wants_to_be_alone_waits_and_is_waited_for():
     told = []
     inside, may_go_on = threading.Event(), threading.Event()
@@ -277,7 +288,7 @@ def test_who_wants_to_be_alone_waits_and_is_waited_for():
             assert may_go_on.wait(60)
             told.append(f"{name} ends")
 
-    def be_alone():
+    def tell_alone():
         with alone(), at_work():
             told.append("alone")
             assert not late.join(0.1)
@@ -285,13 +296,12 @@ def test_who_wants_to_be_alone_waits_and_is_waited_for():
 
     early, quiet, late = (
         threading.Thread(target=one)
-        for one in (partial(work, "early"), be_alone, partial(work, "late"))
+        for one in (partial(work, "early"), tell_alone, partial(work, "late"))
     )
     early.start()
     assert inside.wait(60)
     quiet.start()
-    while not _threads.shared.is_kept_alone:
-        time.sleep(0.01)
+    wait_until("is_kept_alone")
     late.start()
     assert told == ["early begins"]
     may_go_on.set()
@@ -302,19 +312,11 @@ def test_who_wants_to_be_alone_waits_and_is_waited_for():
 
 
 def test_tasks_begin_while_another_thread_waits_to_be_alone(two_threads):
-    def wait_for_one_who_waits():
-        waiting.start()
-        while not _threads.shared.is_kept_alone:
-            time.sleep(0.01)
-        return side_by_side([torch.get_num_threads] * 2, CPU)
-
-    def be_alone():
-        with alone():
-            pass
-
     waiting = threading.Thread(target=be_alone)
     with at_work():
-        assert wait_for_one_who_waits() == [1, 1]
+        waiting.start()
+        wait_until("is_kept_alone")
+        assert side_by_side([torch.get_num_threads] * 2, CPU) == [1, 1]
     waiting.join(60)
     assert not waiting.is_alive()
 
@@ -323,7 +325,7 @@ def test_who_waits_for_a_training_lets_others_work():
     """A server must not be deaf for an epoch, and the next epoch must not come first."""
     told = []
 
-    def be_alone():
+    def tell_alone():
         with alone():
             told.append("alone")
 
@@ -331,11 +333,10 @@ def test_who_waits_for_a_training_lets_others_work():
         with at_work(trains=True):
             told.append("second epoch")
 
-    quiet, next_epoch = threading.Thread(target=be_alone), threading.Thread(target=train)
+    quiet, next_epoch = threading.Thread(target=tell_alone), threading.Thread(target=train)
     with at_work(trains=True):
         quiet.start()
-        while not _threads.shared.is_wanted_alone:
-            time.sleep(0.01)
+        wait_until("is_wanted_alone")
         next_epoch.start()
         with ThreadPoolExecutor(1) as pool:
             pool.submit(at_work(waits=True)(told.append), "score").result(60)
@@ -403,15 +404,10 @@ def draw():
 def test_nobody_holds_a_lock_while_waiting_for_the_one_who_is_alone(call, two_threads):
     """Those who are at work, and are waited for, may need it."""
 
-    def be_alone():
-        with alone():
-            pass
-
     threads = [threading.Thread(target=one) for one in (be_alone, call)]
     with at_work():
         threads[0].start()
-        while not _threads.shared.is_kept_alone:
-            time.sleep(0.01)
+        wait_until("is_kept_alone")
         threads[1].start()
         threads[1].join(0.3)
         assert threads[1].is_alive()

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ._threads import at_work, shared
+from ._threads import shared
 
 
 def resolve_device(device: str | torch.device, *, plain: bool = False) -> torch.device:
@@ -174,8 +174,7 @@ def global_generators_kept(device: torch.device) -> Iterator[None]:
     """Let torch's global generators, that of the CPU and that of a device, stay as they are."""
     others = [] if device.type == "cpu" else [device]
     forked = torch.random.fork_rng(devices=others, device_type=device.type)
-    # Whoever holds a lock and waits for the gate keeps those who are inside waiting.
-    with at_work(), shared.global_generator, forked:
+    with shared.global_generator, forked:
         yield
 
 

@@ -51,7 +51,7 @@ from ._networks import NetworkFactory, Targets, build_networks, check_network, c
 from ._split import are_among, row_keys, train_and_held_out
 from ._storage import Storage, working_bytes
 from ._strength import sample_size
-from ._threads import at_work, own_torch_state
+from ._threads import own_torch_state
 from ._threshold import (
     CalibrationWarning,
     alarm_levels,
@@ -885,7 +885,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             f"and {sign}. If they are images, say so with image_shape.",
         )
 
-    @at_work(trains=True)
     def _prepare(
         self,
         earlier: DistilledPair | None,

@@ -33,7 +33,7 @@ from ._networks import (
     outline_networks,
 )
 from ._storage import Storage
-from ._threads import at_work, one_thread_at_a_time, side_by_side
+from ._threads import one_thread_at_a_time, side_by_side
 from ._warnings import warn
 
 _T = TypeVar("_T")
@@ -330,7 +330,6 @@ class Training:
             wanted.append(said[of_copy])
         return torch.cat(inputs).to(self.device), torch.cat(wanted).to(self.device)
 
-    @at_work()
     def state_dict(self) -> dict[str, Any]:
         """All that changes from epoch to epoch."""
         return {
@@ -341,7 +340,6 @@ class Training:
             "kept": self._kept,
         }
 
-    @at_work()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where another training, of the same networks and rows, was."""
         # Not until the end is it asked for.
@@ -396,7 +394,6 @@ def _like(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(weight, requires_grad=False).copy_(values.reshape(weight.shape))
 
 
-@at_work(trains=True)
 def run_epoch(trainings: Sequence[Training]) -> float:
     """Run one epoch of several trainings; returns their mean loss.
 
@@ -494,7 +491,6 @@ def _said(targets: Targets, copy: int, x: torch.Tensor) -> torch.Tensor:
     return targets(x, [copy])[:, 0]
 
 
-@at_work()
 def load_pair(
     network: str | NetworkFactory,
     input_shape: tuple[int, ...],
@@ -535,7 +531,6 @@ def load_pair(
     return moved(pair, device).eval()
 
 
-@at_work()
 def answer(
     network: Callable[[torch.Tensor], torch.Tensor],
     inputs: torch.Tensor,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -15,8 +14,8 @@ from typing import Any, TypeVar
 import torch
 
 _T = TypeVar("_T")
-# How long Ctrl-C may go unheard, and one who waits for others may not see that they have ended.
-_SECONDS_DEAF, _SECONDS_BETWEEN_LOOKS = 0.2, 0.01
+# How long Ctrl-C may go unheard.
+_SECONDS_DEAF = 0.2
 # Values of a part of the rows, of which the cache of a core holds a few copies.
 _CACHED_VALUES = 2**18
 
@@ -35,12 +34,6 @@ class _Shared:
         self.precision = threading.Lock()
         # Held by the one thread that goes through networks which may keep what they have seen.
         self.networks = threading.Lock()
-        # Threads that are at work on networks, each with whether it trains, and whether another
-        # one is to be alone, or wants to, see `at_work`.
-        self.at_work: dict[threading.Thread, bool] = {}
-        self.is_kept_alone = self.is_wanted_alone = False
-        # Held by the one thread that is alone, or waits for it.
-        self.alone = threading.Lock()
         # Threads that have nothing to do, by their number and the threads of torch each has.
         self.idle_pools: dict[tuple[int, int], list[ThreadPoolExecutor]] = {}
 
@@ -48,59 +41,6 @@ class _Shared:
 shared = _Shared()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=partial(_Shared.__init__, shared, is_forked=True))
-
-
-@contextmanager
-def at_work(*, waits: bool = True, trains: bool = False) -> Iterator[None]:
-    """Let no other thread be `alone` during the block, and wait for one that is.
-
-    A training, which takes long, waits for one that wants to be as well.
-    """
-    this = threading.current_thread()
-    if this in shared.at_work:
-        yield
-        return
-    # Without a Condition, whose lock Ctrl-C can leave locked: first say so, then look.
-    try:
-        shared.at_work[this] = trains
-        while waits and (shared.is_kept_alone or (trains and shared.is_wanted_alone)):
-            shared.at_work.pop(this, None)
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-            shared.at_work[this] = trains
-        yield
-    finally:
-        shared.at_work.pop(this, None)
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Wait for the threads that are `at_work`, and let them wait for the block.
-
-    For what changes torch for all threads of the process. While it waits for those that
-    train, others begin and end as they like.
-    """
-    this = threading.current_thread()
-    with shared.alone:
-        try:
-            shared.is_wanted_alone = True
-            while any(trains for thread, trains in _working() if thread is not this):
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-            shared.is_kept_alone = True
-            while any(thread is not this for thread, _ in _working()):
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-            # It may work itself.
-            shared.at_work[this] = False
-            yield
-        finally:
-            # In this order, since Ctrl-C may come after any call.
-            shared.is_kept_alone = shared.is_wanted_alone = False
-            shared.at_work.pop(this, None)
-            # Those who wait come in before the next one who is to be alone.
-            time.sleep(2 * _SECONDS_BETWEEN_LOOKS)
-
-
-def _working() -> list[tuple[threading.Thread, bool]]:
-    return [one for one in tuple(shared.at_work.items()) if one[0].is_alive()]
 
 
 def side_by_side(
@@ -134,8 +74,7 @@ def side_by_side(
 
     def shielded(call: Callable[[], _T]) -> _T:
         try:
-            # The caller, who is at work, waits for it, and so does whoever waits for the caller.
-            with own_torch_state(), at_work(waits=False):
+            with own_torch_state():
                 return call()
         except BaseException:
             if stop is not None:
@@ -225,7 +164,6 @@ def _submitted(pool: ThreadPoolExecutor | None, call: Callable[[], _T]) -> Futur
     return future
 
 
-@at_work()
 def in_parts(
     function: Callable[..., tuple[torch.Tensor, ...]], *stacks: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:

@@ -6,18 +6,17 @@ import importlib.util
 import logging
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 
 import torch
+from joblib.externals.loky import ProcessPoolExecutor
 from torch import nn
 
 from ._detector import SVDRNDDetector, fitted_detector
 from ._files import write_whole
 from ._inputs import FARTHEST
-from ._threads import alone, own_torch_state
+from ._threads import own_torch_state
 
 __all__ = ["to_onnx"]
 
@@ -95,10 +94,9 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     score is that close to the threshold may get the other label. The metadata of the file name
     the version of this package, ``skrnd.version``, and the threshold, ``skrnd.offset``.
 
-    torch's exporter changes settings of the whole process for some seconds. Detectors that are
-    trained or score in other threads wait meanwhile; before, the export waits for the end of
-    their epochs. Anything else that computes with torch in another thread can fail, or
-    come to other results.
+    torch's exporter changes settings of the whole process while it works. It is given one of
+    its own, whose start takes some seconds, so that this one can fit and score meanwhile. The
+    daemonic processes of `multiprocessing` may not start it.
 
     Examples
     --------
@@ -124,38 +122,36 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
             f"A graph in one file holds at most {_MOST_BYTES / 1e9:.1f} GB; the networks of this "
             f"detector have {n_bytes / 1e9:.1f} GB."
         )
-    # torch's exporter changes settings of the whole process, and so does the silence.
-    with alone(), own_torch_state(), _quiet("torch.onnx"), warnings.catch_warnings():
-        # What torch's exporter says of itself.
-        for category in (DeprecationWarning, FutureWarning):
-            warnings.simplefilter("ignore", category)
+    metadata = {"skrnd.version": __version__, "skrnd.offset": repr(float(detector.offset_))}
+    with own_torch_state():
         verdict = _Verdict(detector).cpu().eval()
-        # Two rows, for a graph of one would be one for one row only.
-        example = torch.zeros(2, *detector.sample_shape_, dtype=torch.float32)
-        program = torch.onnx.export(
-            verdict,
-            (example,),
-            dynamo=True,
-            input_names=["X"],
-            output_names=["score", "label"],
-            dynamic_shapes=({0: torch.export.Dim("n_rows")},),
-            verbose=False,
-        )
-        assert program is not None  # which it is for the older exporter only
-        program.model.metadata_props.update(
-            {"skrnd.version": __version__, "skrnd.offset": repr(float(detector.offset_))}
-        )
-        graph = program.model_proto.SerializeToString()
+    # torch's exporter changes settings that other threads of this process go by.
+    process = ProcessPoolExecutor(max_workers=1)
+    try:
+        graph = process.submit(_graph, verdict, detector.sample_shape_, metadata).result()
+    finally:
+        # Ctrl-C may reach this one only.
+        process.shutdown(kill_workers=True)
     write_whole(Path(path), graph)
 
 
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep what a library logs as it works, errors aside, to itself."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _graph(verdict: nn.Module, sample_shape: tuple[int, ...], metadata: dict[str, str]) -> bytes:
+    """A module as ONNX, in a process that does nothing else."""
+    # What torch's exporter says of itself.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for category in (DeprecationWarning, FutureWarning):
+        warnings.simplefilter("ignore", category)
+    program = torch.onnx.export(
+        verdict,
+        # Two rows, for a graph of one would be one for one row only.
+        (torch.zeros(2, *sample_shape, dtype=torch.float32),),
+        dynamo=True,
+        input_names=["X"],
+        output_names=["score", "label"],
+        dynamic_shapes=({0: torch.export.Dim("n_rows")},),
+        verbose=False,
+    )
+    assert program is not None  # which it is for the older exporter only
+    program.model.metadata_props.update(metadata)
+    graph: bytes = program.model_proto.SerializeToString()
+    return graph

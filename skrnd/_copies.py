@@ -22,8 +22,7 @@ from .blur import (
     SVDBlur,
     SVDSharpen,
     SVDSoften,
-    decompose,
-    transform_decomposed,
+    _decompose,
 )
 
 
@@ -214,8 +213,8 @@ class Images:
         # A subclass of somebody else may make something else of them.
         if type(transformer) in (SVDBlur, SVDSharpen, SVDSoften):
             if self._decomposition is None:
-                self._decomposition = self._memory.cache(decompose)(self._values)
-            return transform_decomposed(transformer, self._values, *self._decomposition)
+                self._decomposition = self._memory.cache(_decompose)(self._values)
+            return transformer._transform_decomposed(self._values, *self._decomposition)
         try:
             return np.asarray(transformer.transform(self.shown))
         except Exception as error:

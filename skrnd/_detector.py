@@ -63,6 +63,8 @@ from ._threshold import (
 )
 from ._validation import (
     LAYOUT_CONSTRAINTS,
+    LIKELY_PIXELS,
+    LOOKED_AT,
     doubt_labels,
     inlier_rows,
     look_like_pixels,
@@ -72,10 +74,6 @@ from ._warnings import warn
 
 # Share of new normal rows that contamination="auto" lets the threshold call novel.
 _FALSE_ALARM_RATE = 0.05
-# Features of plain rows from which on these may be images that have been flattened.
-_LIKELY_PIXELS = 64
-# Rows that are looked at for that.
-_LOOKED_AT = 32
 # Images, not counting copies, that a training with max_epochs="auto" goes through.
 _ROWS_SEEN = 18_000
 # Training images from which on n_estimators="auto" averages two networks of each kind;
@@ -833,8 +831,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             self.blurs_: list[Any] = []
             self._groups: list[list[int]] = [[]]
             self.k_: Any = None
-            if self.input_shape_[0] >= _LIKELY_PIXELS:
-                self._doubt_plain_rows(X[:_LOOKED_AT])
+            if self.input_shape_[0] >= LIKELY_PIXELS:
+                self._doubt_plain_rows(X)
             return
         rows = np.sort(sample[: sample_size(self.input_shape_)])
         images = torch.cat(list(self._inputs.blocks(X, rows)))
@@ -1011,7 +1009,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
             first = next(blocks)
             # Where values spread too far, scores tell it. A few plain rows may well be alike.
             if doubt and self._layout is not None:
-                some = first[:_LOOKED_AT]
+                some = first[:LOOKED_AT]
                 doubt_scale(some, least=0.02, most=math.inf, what="its scores are")
             return self._novelties(chain([first], blocks), by_target=by_target)
 

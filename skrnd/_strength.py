@@ -12,7 +12,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from ._threads import in_parts
-from .blur import spectral_entropy
+from .blur import _spectral_entropy
 
 # The sample of images that the choice looks at: most images, most values.
 _MAX_IMAGES = 256
@@ -44,7 +44,7 @@ def log_effective_rank(images: np.ndarray) -> float:
     channels = torch.from_numpy(images.astype(np.float64)).flatten(0, 1)
     # In parts, since the threads of LAPACK get in each other's way on small matrices.
     (s,) = in_parts(lambda part: (torch.linalg.svdvals(part),), channels)
-    return float(spectral_entropy(s).mean())
+    return float(_spectral_entropy(s).mean())
 
 
 def told_apart(images: np.ndarray, copies: np.ndarray) -> float:

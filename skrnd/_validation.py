@@ -32,6 +32,10 @@ LAYOUT_CONSTRAINTS = {
     "image_shape": ["array-like", None],
     "channel_axis": [StrOptions({"auto"}), Options(Integral, {-3, -1, 1, 3})],
 }
+# Features of plain rows from which on these may be images that have been flattened.
+LIKELY_PIXELS = 64
+# Rows that are looked at for such doubts.
+LOOKED_AT = 32
 
 
 def layout_of(
@@ -315,15 +319,17 @@ def doubt_labels(y: Any) -> None:
     )
 
 
-def look_like_pixels(X: np.ndarray) -> bool:
-    """Whether rows may be square images, grey or in colours, of 8-bit values.
+def look_like_pixels(X: np.ndarray | torch.Tensor) -> bool:
+    """Whether plain rows may be square images, grey or in colours, of 8-bit values.
 
     Counts of words are whole numbers too, but neighbours among them are not alike.
     """
-    X = np.asarray(X, dtype=np.float64)
     n = X.shape[1]
     is_square = any(c * math.isqrt(n // c) ** 2 == n for c in (1, 3))
-    if not is_square or X.min() < 0 or X.max() > 255 or np.any(X % 1):
+    if not is_square or n < LIKELY_PIXELS:
+        return False
+    X = np.asarray(as_numpy(X[:LOOKED_AT]), dtype=np.float64)
+    if X.min() < 0 or X.max() > 255 or np.any(X % 1):
         return False
     # Of two values that have nothing in common it would be twice the variance.
     return bool(np.square(np.diff(X)).mean() < 1.3 * X.var(axis=1).mean())

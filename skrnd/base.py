@@ -18,7 +18,8 @@ from ._documentation import DocumentationLinkMixin
 from ._images import ImageLayout
 from ._storage import working_bytes
 from ._threads import own_torch_state
-from ._validation import LAYOUT_CONSTRAINTS, unchanged_on_error, validate_rows
+from ._validation import LAYOUT_CONSTRAINTS, look_like_pixels, unchanged_on_error, validate_rows
+from ._warnings import warn
 
 __all__ = ["BaseImageTransformer"]
 
@@ -153,10 +154,21 @@ class BaseImageTransformer(
             parameter is out of range for the images.
         TypeError
             If X is sparse or holds objects that are not numbers.
+
+        Warns
+        -----
+        UserWarning
+            If X has flat rows that seem to be square images, and no `image_shape` says so.
         """
         with unchanged_on_error(self):
             X, layout = self._validate(X, reset=True)
             self._transform_block(X[:1], layout)
+            if X.ndim == 2 and self.image_shape is None and look_like_pixels(X):
+                warn(
+                    f"X has flat rows of {X.shape[1]} features, and their values and their number "
+                    f"are those of a square image. {type(self).__name__} takes each for an image "
+                    "one pixel high; say image_shape if they are others."
+                )
         return self
 
     @own_torch_state()
@@ -220,7 +232,7 @@ class BaseImageTransformer(
         else:
             images = torch.from_numpy(np.array(images, dtype=_numpy_dtype(work), order="C"))
         with torch.autocast(images.device.type, enabled=False):
-            new = as_tensor(self._transform_images(images))
+            new = _as_tensor(self._transform_images(images))
         if new.shape != images.shape:
             raise ValueError(
                 f"{type(self).__name__} must keep the shape of images: {tuple(images.shape)} "
@@ -274,7 +286,7 @@ class BaseImageTransformer(
         return tags
 
 
-def as_tensor(images: Any) -> torch.Tensor:
+def _as_tensor(images: Any) -> torch.Tensor:
     """Images of numpy's, as a subclass or joblib hands them out, as a tensor."""
     if isinstance(images, torch.Tensor):
         return images

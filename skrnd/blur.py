@@ -21,7 +21,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt
 from ._backend import widest_float
 from ._threads import in_parts, own_torch_state
 from ._validation import LAYOUT_CONSTRAINTS
-from .base import BaseImageTransformer, as_tensor
+from .base import BaseImageTransformer, _as_tensor
 
 __all__ = ["DCTBlur", "GaussianBlur", "SVDBlur", "SVDSharpen", "SVDSoften"]
 
@@ -33,7 +33,7 @@ _K_CONSTRAINT = [
 _MAX_POWER = 8.0
 
 
-class SpectrumTransformer(BaseImageTransformer):
+class _SpectrumTransformer(BaseImageTransformer):
     """Change the singular values of every channel."""
 
     k: float
@@ -55,12 +55,13 @@ class SpectrumTransformer(BaseImageTransformer):
         (new,) = in_parts(transformed, images.flatten(0, 1))
         return new.reshape(images.shape).to(there)
 
-    def _transform_decomposed(
-        self, images: torch.Tensor, s: torch.Tensor, v: torch.Tensor
-    ) -> torch.Tensor:
-        stacks = (stack.flatten(0, 1) for stack in (images, s, v))
+    @own_torch_state()
+    @torch.no_grad()
+    def _transform_decomposed(self, images: np.ndarray, s: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """The same as `transform`, of images (n, C, H, W) that `_decompose` has seen already."""
+        stacks = (_as_tensor(stack).flatten(0, 1) for stack in (images, s, v))
         (new,) = in_parts(self._put_together, *stacks)
-        return new.reshape(images.shape)
+        return new.reshape(images.shape).numpy()
 
     def _put_together(
         self, channels: torch.Tensor, s: torch.Tensor, v: torch.Tensor
@@ -78,7 +79,7 @@ class SpectrumTransformer(BaseImageTransformer):
         return ((new.mT if height < width else new).to(channels.dtype),)
 
 
-def decompose(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _decompose(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Singular values and right singular vectors of every channel.
 
     Parameters
@@ -96,18 +97,9 @@ def decompose(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     # Not as decorators: joblib, which caches this, knows a new version by its source.
     with own_torch_state(), torch.no_grad():
-        stacks = in_parts(_taken_apart, as_tensor(images).flatten(0, 1))
+        stacks = in_parts(_taken_apart, _as_tensor(images).flatten(0, 1))
         s, v = (stack.unflatten(0, images.shape[:2]).numpy() for stack in stacks)
     return s, v
-
-
-@own_torch_state()
-@torch.no_grad()
-def transform_decomposed(
-    transformer: SpectrumTransformer, images: np.ndarray, s: np.ndarray, v: np.ndarray
-) -> np.ndarray:
-    """The same as `transform`, of images (n, C, H, W) that `decompose` has seen already."""
-    return transformer._transform_decomposed(*map(as_tensor, (images, s, v))).numpy()
 
 
 def _taken_apart(channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -145,7 +137,7 @@ def _tall(channels: torch.Tensor) -> torch.Tensor:
     return x.mT if x.shape[1] < x.shape[2] else x
 
 
-class SVDBlur(SpectrumTransformer):
+class SVDBlur(_SpectrumTransformer):
     """Zero the smallest singular values of every channel of every image.
 
     Channel ``X_j`` of numerical rank ``N_j`` with singular value decomposition
@@ -220,7 +212,7 @@ class SVDBlur(SpectrumTransformer):
         return s * is_kept
 
 
-class SVDSoften(SpectrumTransformer):
+class SVDSoften(_SpectrumTransformer):
     """Let the singular values of every channel of every image fall off faster.
 
     A singular value ``s_i`` becomes ``s_1 * (s_i / s_1) ** p``. The power p, at most 8,
@@ -292,18 +284,18 @@ class SVDSoften(SpectrumTransformer):
     def _change(self, s: torch.Tensor, is_kept: torch.Tensor) -> torch.Tensor:
         first = s[..., :1]
         shares = s / torch.where(first > 0, first, 1)
-        wanted = spectral_entropy(s * is_kept)[..., None]
+        wanted = _spectral_entropy(s * is_kept)[..., None]
         low, high = torch.ones_like(first), torch.full_like(first, _MAX_POWER)
         # The entropy falls as the power grows: halve the range of powers, to 1e-8.
         for _ in range(30):
             middle = (low + high) / 2
-            falls_short = spectral_entropy(shares**middle)[..., None] > wanted
+            falls_short = _spectral_entropy(shares**middle)[..., None] > wanted
             low = torch.where(falls_short, middle, low)
             high = torch.where(falls_short, high, middle)
         return first * shares**high
 
 
-class SVDSharpen(SpectrumTransformer):
+class SVDSharpen(_SpectrumTransformer):
     """Amplify the smallest singular values of every channel of every image.
 
     The opposite of :class:`SVDBlur`: the K smallest of the non-zero singular
@@ -355,7 +347,7 @@ class SVDSharpen(SpectrumTransformer):
     """
 
     _parameter_constraints: dict[str, Any] = {
-        **SpectrumTransformer._parameter_constraints,
+        **_SpectrumTransformer._parameter_constraints,
         "gain": [Interval(Real, 1, None, closed="neither")],
     }
 
@@ -375,7 +367,7 @@ class SVDSharpen(SpectrumTransformer):
         return torch.where(is_kept, s, self.gain * s)
 
 
-class SeparableBlur(BaseImageTransformer):
+class _SeparableBlur(BaseImageTransformer):
     """A blur that is one linear map of the rows and one of the columns."""
 
     @abstractmethod
@@ -392,7 +384,7 @@ class SeparableBlur(BaseImageTransformer):
         return vertical @ (images @ horizontal.T)
 
 
-class DCTBlur(SeparableBlur):
+class DCTBlur(_SeparableBlur):
     """Keep the lowest frequencies of the discrete cosine transform.
 
     In the orthonormal 2-D DCT-II of every channel, the coefficient at vertical
@@ -459,7 +451,7 @@ class DCTBlur(SeparableBlur):
         return basis.T @ basis
 
 
-class GaussianBlur(SeparableBlur):
+class GaussianBlur(_SeparableBlur):
     """Convolve every channel with a Gaussian.
 
     The result is that of :func:`scipy.ndimage.gaussian_filter` on each channel: the
@@ -536,7 +528,7 @@ def _n_smallest(k: float, size: int, image: tuple[int, int]) -> int:
     return int(k)
 
 
-def spectral_entropy(s: torch.Tensor) -> torch.Tensor:
+def _spectral_entropy(s: torch.Tensor) -> torch.Tensor:
     """Entropy of singular values, each over the sum of all; 0 where all are 0."""
     total = s.sum(-1, keepdim=True).clamp_min(torch.finfo(s.dtype).tiny)
     return torch.special.entr(s / total).sum(-1)

@@ -343,7 +343,7 @@ def _figure(
     pos_label: int,
 ) -> float:
     """A metric of scikit-learn's, or nan, with a warning, where a class is empty."""
-    positive, ranks = ranked(*labels_and_scores(y_true, y_score), pos_label)
+    positive, ranks = _ranked(*_labels_and_scores(y_true, y_score), pos_label)
     if positive.any() and not positive.all():
         return float(metric(positive, ranks))
     warn(
@@ -353,10 +353,10 @@ def _figure(
     return float("nan")
 
 
-def labels_and_scores(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray]:
+def _labels_and_scores(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray]:
     """Labels, 1 or -1, and scores, numbers, of equal length and without NaN."""
     refuse_masked(y_true, "y_true")
-    y_true, y_score = column_or_1d(as_numpy(y_true)), scores_of(y_score)
+    y_true, y_score = column_or_1d(as_numpy(y_true)), _scores_of(y_score)
     check_consistent_length(y_true, y_score)
     if not np.isin(y_true, [1, -1]).all():
         raise ValueError(
@@ -366,7 +366,7 @@ def labels_and_scores(y_true: Any, y_score: Any) -> tuple[np.ndarray, np.ndarray
     return y_true, y_score
 
 
-def scores_of(y_score: Any) -> np.ndarray:
+def _scores_of(y_score: Any) -> np.ndarray:
     """Scores, numbers, without NaN."""
     refuse_masked(y_score, "y_score")
     y_score = column_or_1d(as_numpy(y_score))
@@ -380,7 +380,7 @@ def scores_of(y_score: Any) -> np.ndarray:
     return y_score
 
 
-def ranked(
+def _ranked(
     y_true: np.ndarray, y_score: np.ndarray, pos_label: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mask of positive rows, and finite numbers in the order of being positive."""

@@ -18,7 +18,7 @@ from ._copies import as_list, check_transformers
 from ._documentation import DocumentationLinkMixin
 from ._validation import LAYOUT_CONSTRAINTS, inlier_rows, layout_of, outlier_labels
 from ._warnings import warn
-from .blur import SeparableBlur, SVDSharpen
+from .blur import SVDSharpen, _SeparableBlur
 from .metrics import tnr_at_tpr_score
 
 __all__ = ["NoveltyKFold", "ProbeScorer"]
@@ -99,7 +99,7 @@ class NoveltyKFold(KFold):
             yield normal[train], np.concatenate([normal[test], outliers])
 
 
-class _BoxBlur(SeparableBlur):
+class _BoxBlur(_SeparableBlur):
     """Average squares of pixels, of `size` a side, those at the edge going on beyond it."""
 
     def __init__(

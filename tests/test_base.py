@@ -148,6 +148,20 @@ def test_shape_is_remembered(rng):
         blur.transform(rng.normal(size=(4, 8, 9)))
 
 
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
+def test_flat_rows_that_look_like_images_are_warned_of(convert, rng):
+    images = convert(rng.integers(0, 40, size=(40, 8, 8)).cumsum(-1) % 256)
+    rows = images.reshape(40, 64)
+    with pytest.warns(
+        UserWarning, match=r"64 features.*SVDBlur .* one pixel high.*image_shape"
+    ) as w:
+        SVDBlur().fit(rows)
+    assert w[0].filename == __file__
+    SVDBlur(image_shape=(8, 8)).fit(rows)
+    SVDBlur().fit(images)
+    SVDBlur().fit(rows + 0.5)
+
+
 def test_names_of_flat_rows(rng):
     frame = pd.DataFrame(rng.normal(size=(4, 64)), columns=[f"pixel_{i}" for i in range(64)])
     blur = SVDBlur(3, image_shape=(8, 8)).set_output(transform="pandas")

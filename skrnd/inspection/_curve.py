@@ -11,7 +11,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from sklearn.utils._param_validation import Options, StrOptions
 
 from .._decorators import validate_params
-from ..metrics import aupr_score, auroc_score, labels_and_scores, ranked, tnr_at_tpr_score
+from ..metrics import _labels_and_scores, _ranked, aupr_score, auroc_score, tnr_at_tpr_score
 from ._display import Display, line_style, pyplot
 
 # The point of the TNR-TPR curve that the literature quotes.
@@ -214,7 +214,7 @@ class DetectionCurveDisplay(Display):
             If `kind` is none of the three, if `y_true` does not hold 1 and -1, both and
             nothing else, if `y_score` holds NaN, or if the lengths differ.
         """
-        positive, ranks = ranked(*labels_and_scores(y_true, y_score), pos_label)
+        positive, ranks = _ranked(*_labels_and_scores(y_true, y_score), pos_label)
         if positive.all() or not positive.any():
             raise ValueError("A curve needs both normal rows (1) and novel rows (-1) in y_true.")
         if kind == "precision-recall":

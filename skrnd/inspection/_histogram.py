@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..metrics import labels_and_scores
+from ..metrics import _labels_and_scores
 from ._display import Display, pyplot
 
 # Dark blue and light orange: told apart in grey and by the colour-blind (Okabe and Ito).
@@ -137,7 +137,7 @@ class ScoreHistogramDisplay(Display):
             If `y_true` holds anything but 1 and -1, if `y_score` holds NaN or no finite score,
             or if the lengths differ.
         """
-        y_true, y_score = labels_and_scores(y_true, y_score)
+        y_true, y_score = _labels_and_scores(y_true, y_score)
         display = cls(y_true=y_true, y_score=y_score, threshold=threshold)
         return display.plot(ax=ax, **kwargs)
 

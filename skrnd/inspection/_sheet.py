@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_consistent_length
 from .._containers import take_rows
 from .._decorators import validate_params
 from .._validation import LAYOUT_CONSTRAINTS, layout_of
-from ..metrics import scores_of
+from ..metrics import _scores_of
 from ._display import Display, pyplot
 from ._pictures import array, checked, image_layout, pictures_of, range_of, show, size_of
 
@@ -170,7 +170,7 @@ class ContactSheetDisplay(Display):
             parameter is out of range.
         """
         pyplot(cls)
-        X, scores = array(X), scores_of(y_score)
+        X, scores = array(X), _scores_of(y_score)
         check_consistent_length(X, scores)
         if len(scores) == 0:
             raise ValueError("X has no image to draw.")

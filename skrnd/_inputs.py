@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import gen_batches
+from sklearn.utils import assert_all_finite, gen_batches
 
 from ._containers import take_rows
 from ._distributed import Ranks
@@ -117,4 +117,7 @@ def _values(X: Any, rows: np.ndarray, layout: ImageLayout | None) -> Iterator[np
         values = take_rows(X, rows[block])
         if layout is not None:
             values = layout.to_nchw(values)
-        yield np.array(values, dtype=np.float64, order="C")
+        values = np.array(values, dtype=np.float64, order="C")
+        # X may have changed since it was checked, and what it is now may not be decomposed.
+        assert_all_finite(values, input_name="X")
+        yield values

@@ -62,6 +62,17 @@ def test_what_is_far_from_all_that_was_trained_on_is_equally_far():
     np.testing.assert_array_equal(block, [[FARTHEST, -FARTHEST, FARTHEST / 2]])
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_another_thread_makes_of_checked_rows_is_refused(bad, rng):
+    X = rng.normal(size=(5, 3, 8, 8))
+    X[2, 1, 3, 4] = bad
+    layout = find_layout(X.shape[1:], None, 1)
+    with pytest.raises(ValueError, match="Input X contains"):
+        learn_scale(X, np.arange(5), layout, Ranks())
+    with pytest.raises(ValueError, match="Input X contains"):
+        list(Inputs(layout, np.zeros(3), np.ones(3)).blocks(X, np.arange(5)))
+
+
 @pytest.mark.parametrize("rows", [[1e200, -1e200], [1e308, 1e308], [1e160, 0, 0], [0, 0, 1e308]])
 def test_values_without_a_variance_are_refused(rows):
     """Of one feature scikit-learn takes an infinite variance for that of a constant."""

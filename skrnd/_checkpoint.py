@@ -186,7 +186,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         # A pipe would be waited for, and a device has no end.
         if path.exists() and not path.is_file():
-            raise ValueError(f"checkpoint={str(path)!r} is no regular file.")
+            raise ValueError(f"checkpoint={str(path)!r} is not a regular file.")
         with path.open("rb") as file:
             digest, start = file.read(_N_DIGEST), file.read(len(_START))
             # What may be as large as a disk is not read whole.

@@ -25,7 +25,7 @@ __all__ = ["PyODDetector"]
 
 
 class PyODDetector(BaseDetector):
-    """The detector as one of PyOD's, for PyOD's tools, with PyOD's labels and sign.
+    """Wrap the detector for PyOD's tools, with PyOD's labels and sign.
 
     The label of a normal row is 0, that of a novel row 1, and the larger the score, the more
     novel the row [1]_. In scikit-learn and :class:`~skrnd.SVDRNDDetector` the labels are 1 and

@@ -1,4 +1,4 @@
-"""Export a fitted detector to where there is neither this package nor torch."""
+"""Export a fitted detector to ONNX, for where there is neither this package nor torch."""
 
 from __future__ import annotations
 

@@ -285,7 +285,7 @@ def detection_report(
 def detection_scorer(estimator: Any, X: Any, y: ArrayLike) -> dict[str, float]:
     """Scorer of several metrics: the `detection_report` of a fitted detector.
 
-    It is for the `scoring` of :class:`~sklearn.model_selection.GridSearchCV` and its like.
+    Pass it as `scoring` to :class:`~sklearn.model_selection.GridSearchCV` and the like.
 
     Parameters
     ----------

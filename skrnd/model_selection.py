@@ -126,10 +126,10 @@ class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
     Held-out normal images are changed a little, in several ways: by the probes. The
     score is the share of changed images that the detector scores lower than 95 % of
     the unchanged ones (TNR at 95 % TPR), averaged over the probes; about 0.05 is
-    chance. How well a detector finds such mild changes goes along, mostly, with how well it
-    finds real novel images of that kind, smoother or sharper.
+    chance. A detector that finds such mild changes well mostly finds real novel images of that
+    kind well, smoother or sharper.
 
-    It is for the `scoring` of :class:`~sklearn.model_selection.GridSearchCV` and its like.
+    Pass it as `scoring` to :class:`~sklearn.model_selection.GridSearchCV` and the like.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ class ProbeScorer(DocumentationLinkMixin, BaseEstimator):
             image_shape, channel_axis = layout_of(estimator, X, self.image_shape, self.channel_axis)
             if image_shape is None and np.ndim(X) == 2:
                 raise ValueError(
-                    "X has flat rows, of which the probes can change nothing; if they are images, "
+                    "X has flat rows, in which the probes can change nothing; if they are images, "
                     "say so with image_shape, and otherwise pass probes of your own."
                 )
             layout: dict[str, Any] = {"image_shape": image_shape, "channel_axis": channel_axis}

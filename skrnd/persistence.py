@@ -61,7 +61,7 @@ _FITTED = ("n_features_in_", "sample_shape_")
 
 
 class FileFormatError(ValueError):
-    """Error of `load`: the file holds no detector, or not a whole one."""
+    """Raised by `load` if the file does not hold a detector, or not a whole one."""
 
 
 def save(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
@@ -192,7 +192,7 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
             ) from error
     text = metadata.get("skrnd")
     if text is None:
-        raise FileFormatError(f"{path} holds no detector of skrnd.")
+        raise FileFormatError(f"{path} does not hold a detector of skrnd.")
     if metadata.get("sha256") != _digest(text, arrays):
         raise FileFormatError(f"{path} was changed since it was written; its SHA-256 is not right.")
     try:

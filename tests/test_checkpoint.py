@@ -418,7 +418,7 @@ def test_only_a_regular_file_is_a_checkpoint(images, tmp_path):
         os.mkfifo(tmp_path / "pipe")
         paths += [tmp_path / "pipe", "/dev/zero"]
     for path in paths:
-        with pytest.raises(ValueError, match=r"checkpoint='.*' is no regular file"):
+        with pytest.raises(ValueError, match=r"checkpoint='.*' is not a regular file"):
             SVDRNDDetector(checkpoint=path, **PARAMS).fit(images)
 
 

@@ -146,7 +146,7 @@ def test_flat_rows_are_probed_as_the_images_that_the_detector_knows(rng):
     pipeline = make_pipeline("passthrough", detector).fit(rows)
     assert ProbeScorer()(pipeline, rows) == expected
     plain = SVDRNDDetector(max_epochs=1, random_state=0).fit(rows)
-    with pytest.raises(ValueError, match="flat rows, of which the probes can change nothing"):
+    with pytest.raises(ValueError, match="flat rows, in which the probes can change nothing"):
         ProbeScorer()(plain, rows)
     ProbeScorer([FunctionTransformer(np.negative)])(plain, rows)
 

@@ -1,4 +1,4 @@
-"""Image sets from the files that people have, and from the web.
+"""Load sets of images from local files, or download them.
 
 These functions return a :class:`~sklearn.utils.Bunch` that holds images `data` of shape
 (n, C, H, W), labels `target` and the names of the labels `target_names`, or, with

@@ -46,7 +46,7 @@ _CONSTRAINTS = {
 
 
 class DetectionCurveDisplay(Display):
-    """Curve of what every threshold would do: ROC, precision-recall or TNR over TPR.
+    """ROC, precision-recall or TNR over TPR curve of a detector.
 
     The curve displays of scikit-learn accept only classifiers in `from_estimator`. This one
     accepts detectors and infinite scores, takes the same scores for ``pos_label=-1``, and draws

@@ -31,7 +31,7 @@ def image_layout(
         layout = find_layout(sample_shape, image_shape, channel_axis)
     if layout is None:
         raise ValueError(
-            f"Rows of shape {tuple(sample_shape)} are no images: these are (height, width), "
+            f"Rows of shape {tuple(sample_shape)} are not images, which are (height, width), "
             "(channels, height, width) or (height, width, channels), or flat with image_shape."
         )
     return layout

@@ -99,7 +99,7 @@ def test_ladder_in_every_layout(shown, layout, rng):
 @pytest.mark.parametrize(
     ("blur", "image", "options", "message"),
     [
-        (SVDBlur(), np.zeros(16), {}, "are no images.*flat with image_shape"),
+        (SVDBlur(), np.zeros(16), {}, "are not images.*flat with image_shape"),
         (SVDBlur(), np.zeros((4, 4)), {"strengths": [4]}, "below the shorter side of the image, 4"),
         (Flip(), np.zeros((4, 4)), {}, "must have a parameter k or sigma; got Flip"),
         (SVDBlur(), np.full((4, 4), np.nan), {}, "images contains NaN"),

@@ -222,9 +222,9 @@ def test_maps_whatever_torch_is_set_to(detector, rng):
     ("shape", "options", "message"),
     [
         ((2, 3, 16, 16), {}, r"3 channels; the detector was fitted on 1.*images\[None\]"),
-        ((16, 16), {}, "are no images"),
-        ((2, 1, 1, 16, 16), {}, "are no images"),
-        ((2,), {}, "are no images"),
+        ((16, 16), {}, "are not images"),
+        ((2, 1, 1, 16, 16), {}, "are not images"),
+        ((2,), {}, "are not images"),
         ((2, 5, 16), {}, "5 x 16 pixels are smaller than window=6"),
         ((2, 16, 16), {"window": 17}, "window=17 is larger than the images trained on, 16"),
         ((2, 16, 16), {"window": 1}, "'window' parameter .*Got 1"),

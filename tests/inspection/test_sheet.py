@@ -129,7 +129,7 @@ def test_a_constant_picture_is_drawn():
 @pytest.mark.parametrize(
     ("X", "scores", "options", "message"),
     [
-        (np.zeros((2, 9)), [0, 1], {}, "are no images.*flat with image_shape"),
+        (np.zeros((2, 9)), [0, 1], {}, "are not images.*flat with image_shape"),
         (np.zeros((2, 3, 3)), [0, 1, 2], {}, "inconsistent numbers"),
         (np.zeros((2, 3, 3)), [0, np.nan], {}, "y_score contains NaN"),
         (np.zeros((2, 3, 3)), [0, 1], {"n_images": 0}, "'n_images' parameter .*Got 0"),

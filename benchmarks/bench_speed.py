@@ -15,11 +15,14 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 
 import _reference
 import numpy as np
+import onnxruntime
 import scipy.fft
 import scipy.ndimage
 import torch
@@ -44,6 +47,7 @@ from skrnd import SVDRNDDetector
 from skrnd._backend import resolve_precision
 from skrnd._networks import build_networks, fold_norms
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur
+from skrnd.export import to_onnx
 
 K, BATCH_SIZE, LEARNING_RATE = 28, 32, 8e-3
 # Images of a fit, so few that the contenders of a round follow closely upon each other.
@@ -227,6 +231,15 @@ def useful_fits(images, cell, n_seeds=20):
     return [markdown_table(["seeds", "fit, s", "SVHN, TNR at 95 % TPR", "least"], rows)]
 
 
+def scoring_of_the_graph(detector, images):
+    """What `to_onnx` writes, at work outside torch."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "detector.onnx"
+        to_onnx(detector, path)
+        session = onnxruntime.InferenceSession(path)
+    return partial(session.run, None, {"X": images})
+
+
 @contextmanager
 def busy_cores():
     """Keep each core busy with another program."""
@@ -255,6 +268,8 @@ def scores(images, cell):
             f"score_samples of {len(rows):,}": partial(detector.score_samples, rows),
             "bare passes": bare_scoring(rows),
         }
+        if len(rows) == 1:
+            contenders["graph of to_onnx, by onnxruntime"] = scoring_of_the_graph(detector, rows)
         rounds = cell["rounds"] * (1 if len(rows) > 1 else 20)
         with background:
             tables.append(markdown_table(header, compared(contenders, rounds, unit="ms")))

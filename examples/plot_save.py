@@ -52,8 +52,7 @@ same = np.array_equal(opened.score_samples(X_new), detector.score_samples(X_new)
 print("the opened detector scores as the saved one:", same)
 
 # %%
-# This is how a notebook shows the loaded detector, with its parameters and a link to its
-# documentation:
+# This is how a notebook shows the loaded detector, with its parameters:
 
 opened
 

@@ -166,7 +166,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Whether to keep the predictors of the epoch in which the error on the held-out rows
         was lowest, and to end the training when that error has not fallen for
         `n_iter_no_change` epochs. It is off by default because the step size falls to almost
-        nothing, so that the last epoch is the best or next to it.
+        nothing, so that the best epoch is one of the last.
     n_iter_no_change : int, default=10
         Number of epochs to wait with `early_stopping`, at least 1.
     image_shape : tuple of int, default=None
@@ -182,9 +182,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Device for training and scoring: "auto" (an accelerator if torch finds one, or else the
         CPU), "cpu", "cuda", "cuda:1", "mps", "xpu".
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Floating-point format of the training. "auto" is bfloat16 for images where the
-        hardware multiplies it natively, and float32 otherwise. Scores are always computed in
-        float32.
+        Floating-point format of the training. "auto" is bfloat16 for images on processors and
+        CUDA devices that multiply it natively, and float32 otherwise. Scores are always
+        computed in float32.
     random_state : int, RandomState instance or None, default=None
         Determines the weights, the order of the rows and which rows are held out. With an
         int, every fit on a CPU with the same number of threads gives the same model; None draws
@@ -296,7 +296,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
     With default parameters this is more than the method of [1]_, which is ``blur="svd"``.
 
     Novel images that are about as sharp as the normal ones and differ in what they show,
-    CIFAR-100 for a detector of CIFAR-10 for instance, are mostly not found.
+    other classes of CIFAR-10 for a detector of half of them for instance, are mostly not found.
 
     Scores, p-values and labels are numpy arrays or, if X is a torch tensor and scikit-learn's
     `array_api_dispatch` is on, tensors on the device of X.
@@ -450,10 +450,14 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Warns
         -----
         CalibrationWarning
-            If fewer than 19 held-out rows set the threshold, if a quarter of them is equal to rows
-            that are trained on, or if `warm_start` meets none but rows that were trained on before.
+            If fewer than 19 held-out rows set the threshold, if more than a quarter of them are
+            equal to rows that are trained on, or if `warm_start` meets none but rows that were
+            trained on before.
         ConvergenceWarning
             If Ctrl-C has ended the training, or came after its last epoch.
+        RuntimeWarning
+            If a batch does not fit into the memory of the device, and is split, or if
+            `checkpoint` cannot be written or removed.
         UserWarning
             If `y`, or plain rows that look like flattened images, may not mean what they are
             taken for, if copies equal the images, or if `warm_start` meets values of another
@@ -469,8 +473,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         It makes one pass over the new images and their copies, at a tenth of
         `learning_rate`; all else is as with `warm_start`. What is not shown again is
         gradually forgotten. The threshold is set anew on rows of X that are held out, as long
-        as there are some that were never trained on. If these are few, call :meth:`calibrate`
-        afterwards. Before `fit`, this is the same as `fit`.
+        as there are some that were never trained on, or with a number as `contamination` on
+        all of X. If these are few, call :meth:`calibrate` afterwards. Before `fit`, this is the
+        same as `fit`.
 
         Parameters
         ----------
@@ -1136,10 +1141,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         Warns
         -----
         CalibrationWarning
-            If a quarter of the rows were trained on, which score too well to set a threshold. And
-            if most of them are novel by the threshold so far. That is mostly so because they were
-            prepared in another way than those of `fit`, divided by 255 for instance; a
-            threshold that calls them normal finds nothing any more.
+            If more than a quarter of the rows were trained on, which score too well to set a
+            threshold. And if most of them are novel by the threshold so far. That is mostly so
+            because they were prepared in another way than those of `fit`, divided by 255 for
+            instance; a threshold that calls them normal finds nothing any more.
         UserWarning
             If the values of images spread far less than in `fit`.
 

@@ -80,6 +80,9 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
         Without onnx and onnxscript; ``pip install "skrnd[onnx]"`` brings them.
     OSError
         If the file cannot be written.
+    AssertionError
+        In a daemonic process, such as a worker of :class:`multiprocessing.pool.Pool`, which may
+        not start another.
 
     See Also
     --------
@@ -95,8 +98,7 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     the version of this package, ``skrnd.version``, and the threshold, ``skrnd.offset``.
 
     torch's exporter changes settings of the whole process while it works. It is given one of
-    its own, whose start takes some seconds, so that this one can fit and score meanwhile. The
-    daemonic processes of `multiprocessing` may not start it.
+    its own, whose start takes some seconds, so that this one can fit and score meanwhile.
 
     Examples
     --------
@@ -126,12 +128,14 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     with own_torch_state():
         verdict = _Verdict(detector).cpu().eval()
     # torch's exporter changes settings that other threads of this process go by.
-    process = ProcessPoolExecutor(max_workers=1)
-    try:
-        graph = process.submit(_graph, verdict, detector.sample_shape_, metadata).result()
-    finally:
-        # Ctrl-C may reach this one only.
-        process.shutdown(kill_workers=True)
+    with ProcessPoolExecutor(max_workers=1) as process:
+        export = process.submit(_graph, verdict, detector.sample_shape_, metadata)
+        try:
+            graph = export.result()
+        except BaseException:
+            # Ctrl-C may have reached this process only.
+            process.shutdown(kill_workers=True)
+            raise
     write_whole(Path(path), graph)
 
 

@@ -56,7 +56,7 @@ def load_image_folder(
     color : {"rgb", "grey"}, default="rgb"
         Three channels or one.
     antialias : bool, default=True
-        Whether to average over the pixels that become one, or take the nearest: see
+        Whether to filter before pixels are left out, or take the nearest: see
         :func:`load_images`.
     return_X_y : bool, default=False
         Whether to return (data, target) instead of a Bunch.
@@ -185,9 +185,9 @@ def load_images(
     color : {"rgb", "grey"}, default="rgb"
         Three channels or one.
     antialias : bool, default=True
-        Whether to average over the pixels that become one. If False, the nearest pixel is
-        taken. That leaves artefacts, which are novel to a detector that was trained
-        without them.
+        Whether to filter before pixels are left out, by Pillow's Lanczos filter. If False, the
+        nearest pixel is taken. That leaves artefacts, which are novel to a detector that was
+        trained without them.
 
     Returns
     -------

@@ -82,8 +82,9 @@ class BlurLadderDisplay(Display):
             difference to a blur of your own that is not linear.
         image : array-like or tensor of shape (H, W), (C, H, W), (H, W, C) or (n_features,)
             A single image of one to four channels; with two or four, the last is alpha and
-            not shown. If all values are within [0, 1] or [0, 255], they are shown as they are;
-            otherwise they are stretched from black to white.
+            not shown. One of uint8 is shown as it is, and so is another if all values are within
+            [0, 1], or within [0, 255] and some above 127; otherwise it is stretched from black
+            to white.
         strengths : sequence of float, default=(1, 5, 10, 25, 50, 100)
             Values of the parameter. For `k` and `sigma` of the blurs of this package, those that
             are not below the shorter side of the image are left out.

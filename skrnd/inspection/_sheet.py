@@ -141,9 +141,10 @@ class ContactSheetDisplay(Display):
         ----------
         X : array-like or tensor
             Images, (n, H, W), (n, C, H, W) or (n, H, W, C), or flat rows, of one to four
-            channels; with two or four, the last is alpha and not shown. If all values of
-            the images that are drawn are within [0, 1] or [0, 255], they are shown as they
-            are; otherwise they are stretched from black to white.
+            channels; with two or four, the last is alpha and not shown. Images of uint8 are
+            shown as they are, and so are others if all values of those that are drawn are within
+            [0, 1], or within [0, 255] and some above 127; otherwise they are stretched from
+            black to white.
         y_score : array-like of shape (n,)
             The larger, the more normal.
         n_images : int, default=8

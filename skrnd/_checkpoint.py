@@ -27,7 +27,7 @@ from ._distributed import Ranks
 from ._files import remove_parts, write_whole
 from ._warnings import warn
 
-# Parameters that change nothing about what is learned.
+# Parameters that do not set one fit apart from another.
 _INDIFFERENT = {"checkpoint", "device", "memory", "verbose"}
 # Bytes in front of a file's content, by which a damaged one is known.
 _N_DIGEST = hashlib.sha256().digest_size

@@ -35,8 +35,6 @@ _FORMAT = 1
 _TRANSFORMERS = {
     name: getattr(module, name) for module in (blur, geometry) for name in module.__all__
 }
-# Parameters that older files know by another name.
-_RENAMED = {"novelty": "criterion"}
 # Of a safetensors file: bytes that say how long its first part is, in JSON, and the most of it.
 _N_LENGTH, _MOST_HEADER_BYTES = 8, 2**26
 # Fitted attributes that go into the header, with their types, and those that are arrays.
@@ -236,7 +234,7 @@ def _params_of(detector: SVDRNDDetector) -> dict[str, Any]:
 
 
 def _rebuilt(header: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> SVDRNDDetector:
-    params = {_RENAMED.get(name, name): _decoded(value) for name, value in header["params"].items()}
+    params = {name: _decoded(value) for name, value in header["params"].items()}
     detector = SVDRNDDetector(**params)
     # Those that came later than the file have their defaults.
     if not set(params) <= set(_params_of(detector)):

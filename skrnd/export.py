@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import multiprocessing
 import os
 import warnings
 from copy import deepcopy
@@ -80,9 +81,9 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
         Without onnx and onnxscript; ``pip install "skrnd[onnx]"`` brings them.
     OSError
         If the file cannot be written.
-    AssertionError
+    RuntimeError
         In a daemonic process, such as a worker of :class:`multiprocessing.pool.Pool`, which may
-        not start another.
+        not start another one.
 
     See Also
     --------
@@ -123,6 +124,11 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
         raise ValueError(
             f"A graph in one file holds at most {_MOST_BYTES / 1e9:.1f} GB; the networks of this "
             f"detector have {n_bytes / 1e9:.1f} GB."
+        )
+    if multiprocessing.current_process().daemon:
+        raise RuntimeError(
+            "to_onnx starts a process of its own, which a daemonic one, such as a worker of a "
+            "pool, may not do."
         )
     metadata = {"skrnd.version": __version__, "skrnd.offset": repr(float(detector.offset_))}
     with own_torch_state():

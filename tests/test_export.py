@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import multiprocessing
 import subprocess
 import sys
 import textwrap
@@ -101,6 +102,13 @@ def test_without_onnx(monkeypatch, tmp_path, rng):
     detector = SVDRNDDetector(n_estimators=1, **QUICK).fit(rng.normal(size=(50, 3)))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"needs onnx and onnxscript: pip install \"skrnd\[onnx"):
+        to_onnx(detector, tmp_path / "detector.onnx")
+
+
+def test_daemonic_processes_are_told_that_they_may_not(monkeypatch, tmp_path, rng):
+    detector = SVDRNDDetector(n_estimators=1, **QUICK).fit(rng.normal(size=(50, 3)))
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    with pytest.raises(RuntimeError, match="daemonic"):
         to_onnx(detector, tmp_path / "detector.onnx")
 
 

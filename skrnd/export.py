@@ -82,7 +82,7 @@ def to_onnx(detector: SVDRNDDetector, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written.
     RuntimeError
-        In a daemonic process, such as a worker of :class:`multiprocessing.pool.Pool`, which may
+        In a daemonic process, such as a worker of ``multiprocessing.Pool``, which may
         not start another one.
 
     See Also

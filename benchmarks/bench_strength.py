@@ -101,8 +101,7 @@ def table(records, target, blur):
         cells = [f"auto: {chosen}" if k == "auto" else str(k)]
         for column in columns:
             cells.append(spread([result["columns"][column]["tnr_at_tpr"] for result in results]))
-        probes = [result["probes"] for result in results if "probes" in result]
-        cells.append(spread(probes) if probes else "")
+        cells.append(spread([result["probes"] for result in results]))
         rows.append([*cells, f"{np.median([result['fit_seconds'] for result in results]):.0f}"])
     return markdown_table(["k", *(SET_NAMES.get(c, c) for c in columns), "probes", "fit, s"], rows)
 
@@ -125,8 +124,7 @@ def main():
         f"TNR at 95 % TPR at each strength k, up to {N_TRAIN:,} training images, trained "
         "longer than by default (`benchmarks/_harness.py`); mean and standard deviation over seeds "
         f"{', '.join(map(str, options.seeds))}. *auto* is chosen from held-out normal images; "
-        "*probes* is what `ProbeScorer` says, that sees no novel image either; nothing where other "
-        "probes were measured than those of today.\n\n"
+        "*probes* is what `ProbeScorer` says, that sees no novel image either.\n\n"
     )
     for target, blur in STRENGTHS:
         name = SET_NAMES[TARGETS[target][0]]

@@ -11,6 +11,7 @@ a .jsonl file beside the page, so that a run that broke off goes on where it sto
 section whose line is taken out is measured anew.
 """
 
+import importlib.util
 import os
 import pickle
 import subprocess
@@ -22,7 +23,6 @@ from pathlib import Path
 
 import _reference
 import numpy as np
-import onnxruntime
 import scipy.fft
 import scipy.ndimage
 import torch
@@ -233,6 +233,8 @@ def useful_fits(images, cell, n_seeds=20):
 
 def scoring_of_the_graph(detector, images):
     """What `to_onnx` writes, at work outside torch."""
+    import onnxruntime
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detector.onnx"
         to_onnx(detector, path)
@@ -268,7 +270,7 @@ def scores(images, cell):
             f"score_samples of {len(rows):,}": partial(detector.score_samples, rows),
             "bare passes": bare_scoring(rows),
         }
-        if len(rows) == 1:
+        if len(rows) == 1 and importlib.util.find_spec("onnxruntime"):
             contenders["graph of to_onnx, by onnxruntime"] = scoring_of_the_graph(detector, rows)
         rounds = cell["rounds"] * (1 if len(rows) > 1 else 20)
         with background:

@@ -152,11 +152,10 @@ def test_shape_is_remembered(rng):
 def test_flat_rows_that_look_like_images_are_warned_of(convert, rng):
     images = convert(rng.integers(0, 40, size=(40, 8, 8)).cumsum(-1) % 256)
     rows = images.reshape(40, 64)
-    with pytest.warns(
-        UserWarning, match=r"64 features.*SVDBlur .* one pixel high.*image_shape"
-    ) as w:
+    match = r"64 features.*SVDBlur .* one pixel high.*image_shape"
+    with pytest.warns(UserWarning, match=match) as caught:
         SVDBlur().fit(rows)
-    assert w[0].filename == __file__
+    assert caught[0].filename == __file__
     SVDBlur(image_shape=(8, 8)).fit(rows)
     SVDBlur().fit(images)
     SVDBlur().fit(rows + 0.5)

@@ -340,9 +340,9 @@ def test_a_transformer_cannot_change_what_it_is_fitted_on(images):
 def test_copies_share_one_decomposition(images, monkeypatch):
     """Choosing strengths, and making the copies, decomposes each image once."""
     seen = []
-    _decompose = _copies._decompose
+    decompose = _copies._decompose
     monkeypatch.setattr(
-        _copies, "_decompose", lambda block: seen.append(len(block)) or _decompose(block)
+        _copies, "_decompose", lambda block: seen.append(len(block)) or decompose(block)
     )
     blurs, _, _ = make_blurs("auto", "two-sided", None, images, images[:15])
     assert seen == [15]

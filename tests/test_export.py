@@ -14,9 +14,11 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
+import skrnd._epochs
 import skrnd.export
 from skrnd import SVDRNDDetector
 from skrnd.export import to_onnx
@@ -103,6 +105,32 @@ def test_without_onnx(monkeypatch, tmp_path, rng):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"needs onnx and onnxscript: pip install \"skrnd\[onnx"):
         to_onnx(detector, tmp_path / "detector.onnx")
+
+
+@pytest.mark.slow
+def test_exports_beside_a_fit(monkeypatch, tmp_path, rng, two_threads):
+    """torch's exporter changes the whole process: other fits would fail, or learn otherwise."""
+    X = rng.normal(size=(60, 8, 8))
+    small = SVDRNDDetector(n_estimators=1, **QUICK).fit(rng.normal(size=(50, 3)))
+    learner = SVDRNDDetector(max_epochs=20, random_state=0)
+    expected = clone(learner).fit(X).score_samples(X)
+    settings = settings_of_the_process()
+    exports = []
+
+    def run_epoch(trainings):
+        if not exports:
+            exports.extend(pool.submit(to_onnx, small, tmp_path / f"{i}.onnx") for i in range(2))
+        return one_epoch(trainings)
+
+    one_epoch = skrnd._epochs.run_epoch
+    monkeypatch.setattr(skrnd._epochs, "run_epoch", run_epoch)
+    with ThreadPoolExecutor(2) as pool:
+        found = learner.fit(X).score_samples(X)
+        for export in exports:
+            export.result()
+    np.testing.assert_array_equal(found, expected)
+    assert (tmp_path / "0.onnx").read_bytes() == (tmp_path / "1.onnx").read_bytes()
+    assert settings_of_the_process() == settings
 
 
 def test_daemonic_processes_are_told_that_they_may_not(monkeypatch, tmp_path, rng):

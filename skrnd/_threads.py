@@ -65,8 +65,7 @@ def side_by_side(
     stop : Event, default=None
         Set when one of the calls fails, or Ctrl-C is pressed, for the others to look at.
     """
-    with shared.number_of_threads:
-        n_threads = torch.get_num_threads()
+    n_threads = torch.get_num_threads()
     n_workers = max(1, min(n_threads, len(calls)))
     n_each = 1 if small else n_threads // n_workers
     if device.type != "cpu" or n_each == n_threads:
@@ -190,6 +189,9 @@ def own_torch_state() -> Iterator[None]:
     Whoever fits or scores in inference mode, without gradients, inside autocast
     or with another default device gets the same result.
     """
+    # A new thread asks but once how many of torch's it has: not while they are lowered.
+    with shared.number_of_threads:
+        torch.get_num_threads()
     _keep_freed_memory()
     with (
         torch.inference_mode(False),

@@ -81,6 +81,29 @@ def no_threads_yet(monkeypatch):
     monkeypatch.setattr(_threads.shared, "idle_pools", {})
 
 
+def test_a_thread_that_begins_while_others_are_made_has_all_of_torchs(
+    monkeypatch, no_threads_yet, two_threads
+):
+    set_num_threads, lowered, found = torch.set_num_threads, threading.Event(), []
+
+    def set_slowly(number):
+        set_num_threads(number)
+        lowered.set()
+        time.sleep(0.2)
+
+    def begin():
+        lowered.wait()
+        with own_torch_state():
+            found.append(torch.get_num_threads())
+
+    other = threading.Thread(target=begin)
+    other.start()
+    monkeypatch.setattr(torch, "set_num_threads", set_slowly)
+    side_by_side([int] * 2, CPU)
+    other.join()
+    assert found == [2]
+
+
 def test_without_further_threads_one_follows_upon_the_other(
     monkeypatch, no_threads_yet, two_threads
 ):

@@ -94,6 +94,8 @@ class Checkpoint:
         names = [name for name in left | identity if left.get(name) != identity.get(name)]
         differing = sorted(map(str, names))
         if differing:
+            random_state, before = self._generator
+            random_state.set_state(before)
             raise self._refusal(", ".join(differing))
 
     def _refusal(self, difference: str) -> ValueError:
@@ -111,7 +113,11 @@ class Checkpoint:
             raise self._refusal(difference) from error
 
     def begin(self, random_state: np.random.RandomState) -> None:
-        """Let a generator begin as the interrupted fit's did, and remember how it begins."""
+        """Let a generator begin as the interrupted fit's did, and remember how it begins.
+
+        If that was another fit, it will be as it was before.
+        """
+        self._generator = random_state, random_state.get_state()
         if self.state is not None:
             with self._refused_if_it_fails("random_state"):
                 saved = self.state["random_state"]
@@ -252,17 +258,21 @@ def _in_words(value: Any, told: dict[int, Any]) -> str:
         name = f"{value.__module__}.{value.__qualname__}"
         return name if id(value) in told else f"{name} {part(_made_of(value, told))}"
     if hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
+        name = f"{value.__module__}.{value.__qualname__}"
+        if not isinstance(value, type) or id(value) in told or _is_installed(value):
+            return name
+        told[id(value)] = value
+        return f"{name} {part([value.__bases__, _methods_of(value)])}"
     words = repr(value)
+    installed = _is_installed(type(value))
     # Also where it is the address of what it holds, as a dataclass says it.
     if f"{id(value):x}" not in words.lower() and " at 0x" not in words:
-        return words
+        return words if installed else f"{part(type(value))} {words}"
     # Without words of its own. What is installed keeps caches and the like.
-    name = part(type(value))
-    if id(value) in told or _is_installed(type(value)):
-        return name
+    if id(value) in told or installed:
+        return part(type(value))
     told[id(value)] = value
-    return f"{name} {part(getattr(value, '__dict__', {}))}"
+    return f"{part(type(value))} {part(getattr(value, '__dict__', {}))}"
 
 
 def _made_of(function: FunctionType, told: dict[int, Any]) -> list[Any]:
@@ -281,6 +291,12 @@ def _made_of(function: FunctionType, told: dict[int, Any]) -> list[Any]:
         inspect.getclosurevars(function).nonlocals,
         {name: function.__globals__[name] for name in names},
     ]
+
+
+def _methods_of(kind: type) -> list[FunctionType]:
+    """Functions that a class has of its own, also those of properties and the like."""
+    held = (getattr(one, "__func__", getattr(one, "fget", one)) for one in vars(kind).values())
+    return [one for one in held if isinstance(one, FunctionType)]
 
 
 def _names_in(code: CodeType) -> set[str]:

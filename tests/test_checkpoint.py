@@ -22,6 +22,7 @@ from sklearn.preprocessing import FunctionTransformer
 import skrnd._epochs
 from skrnd import SVDRNDDetector
 from skrnd._checkpoint import identity_of
+from skrnd.base import BaseImageTransformer
 from skrnd.blur import SVDBlur
 
 PARAMS = {"max_epochs": 4, "random_state": 0}
@@ -137,6 +138,14 @@ def test_the_checkpoint_of_another_fit_is_refused(params, match, images, left):
     assert left.read_bytes() == before
 
 
+def test_a_refused_checkpoint_leaves_the_callers_generator_alone(images, left):
+    random_state = np.random.RandomState(3)
+    detector = SVDRNDDetector(checkpoint=left, **PARAMS).set_params(random_state=random_state)
+    with pytest.raises(ValueError, match="is of another fit"):
+        detector.fit(images)
+    assert random_state.randint(10**9) == np.random.RandomState(3).randint(10**9)
+
+
 class Factory:
     """A network as an object that can be called."""
 
@@ -207,6 +216,38 @@ def test_a_dataclass_is_told_by_its_fields():
     assert len(set(words)) == len(words)
     assert not any("0x" in one for one in words)
     assert words[1] == identity_of({"network": Drawn(lambda x: x)})["network"]
+
+
+def test_an_edited_class_is_another():
+    """As a transformer of a user's, an object with words of its own, or without."""
+
+    def edited(factor):
+        class Shifted(BaseImageTransformer):
+            def _transform_images(self, images):
+                return images + factor
+
+        class Said(Scaler):
+            @staticmethod
+            def scaled(x):
+                return factor * x
+
+        class Unsaid:
+            @property
+            def scale(self):
+                return factor
+
+        class Inherited(Shifted):
+            def __init__(self):
+                super().__init__()
+
+        return [Shifted(), Said(1), Unsaid(), Unsaid, Inherited()]
+
+    def words(factor):
+        return [identity_of({"blur": one})["blur"] for one in edited(factor)]
+
+    assert words(2) == words(2)
+    assert not any("0x" in one for one in words(2))
+    assert all(one != other for one, other in zip(words(2), words(3), strict=True))
 
 
 def test_functions_are_told_apart_by_what_they_take_from_around_them(monkeypatch):

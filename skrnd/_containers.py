@@ -109,12 +109,13 @@ def _all_rows(loader: Any) -> torch.Tensor:
                 f"{tuple(rows.shape[1:])} and from row {n_read} on of {part.dtype} and "
                 f"{tuple(part.shape[1:])}."
             )
-        rows[n_read : n_read + len(part)] = part
         n_read += len(part)
+        if n_read <= len(rows):
+            rows[n_read - len(part) : n_read] = part
     if n_read != len(loader.dataset):
         raise ValueError(
-            f"X is a DataLoader that gives {n_read} of the {len(loader.dataset)} rows of its "
-            "dataset; its collate_fn must keep all of them."
+            f"X is a DataLoader that gives {n_read} rows, and its dataset has "
+            f"{len(loader.dataset)}; its collate_fn must keep all of them."
         )
     return rows
 

@@ -538,7 +538,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         random_state = self._begin(checkpoint, ranks)
         generator = torch.Generator(device="cpu")
         generator.manual_seed(int(random_state.randint(np.iinfo(np.int32).max)))
-        plain = layout is None
+        if not goes_on:
+            self._layout = layout
+        plain = self._layout is None
         device = resolve_device(self.device, plain=plain)
         self.device_ = str(device)
         precision = resolve_precision(self.precision, device, plain=plain)
@@ -547,7 +549,6 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         n_train = len(train) * ranks.size
         if not goes_on:
             check_choice(self.k, self.blur, self.geometry)
-            self._layout = layout
             self.input_shape_ = self.sample_shape_ if layout is None else layout.chw
             self.n_estimators_ = self._resolve_n_estimators(n_train)
             self._architecture = self.network
@@ -782,7 +783,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         keys = np.concatenate(ranks.gather(row_keys(blocks)))
         earlier = self._trained if goes_on else np.empty(0, np.uint64)
         self._trained: np.ndarray = np.union1d(earlier, keys)
-        if np.array_equal(train, held_out):
+        if held_out is train:
             return originals, originals
         held = self._inputs.stored(X, held_out, storage)
         if self.contamination == "auto":
@@ -811,6 +812,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 own = self._were_trained_on(X, normal[ranks.own :: ranks.size])
                 for rank, part in enumerate(ranks.gather(own)):
                     was_trained_on[rank :: ranks.size] = part
+            if was_trained_on.all() and self.contamination == "auto":
+                warn(
+                    "All rows of X have been trained on before, and new ones will raise more "
+                    "alarms than the threshold promises, which these set; call calibrate with "
+                    "rows that are new.",
+                    CalibrationWarning,
+                )
             train, held_out = train_and_held_out(
                 normal, self.validation_fraction, random_state, was_trained_on
             )
@@ -820,8 +828,10 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 "each of which needs one to train on and one to set the threshold."
             )
         sample = random_state.permutation(held_out)
-        own = np.sort(held_out)[ranks.own :: ranks.size]
-        return ranks.share(train), own, sample
+        own = ranks.share(train)
+        if held_out is normal:
+            return own, own, sample
+        return own, np.sort(held_out)[ranks.own :: ranks.size], sample
 
     def _were_trained_on(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Mask of the rows that a fit has trained on."""

@@ -9,9 +9,6 @@ import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 
-from ._threshold import CalibrationWarning
-from ._warnings import warn
-
 
 def row_keys(blocks: Iterable[torch.Tensor]) -> np.ndarray:
     """A number for each row, by which it is known again among any others.
@@ -33,7 +30,8 @@ def row_keys(blocks: Iterable[torch.Tensor]) -> np.ndarray:
     """
     keys = [np.empty(0, np.uint64)]
     for rows in blocks:
-        words = rows.flatten(1).numpy().view(np.uint32).astype(np.uint64)
+        # Of zeros, which are equal, the sign goes.
+        words = (rows.flatten(1).numpy() + np.float32(0)).view(np.uint32).astype(np.uint64)
         weights = np.random.RandomState(0).randint(2**64, size=words.shape[1], dtype=np.uint64)
         # Beyond 64 bits it wraps around, which is what the hashing wants.
         keys.append(words @ weights)
@@ -84,14 +82,7 @@ def train_and_held_out(
             f"validation_fraction={fraction} of {len(normal)} normal rows leaves none to train "
             "on; pass more rows or a smaller fraction."
         )
-    unseen = normal[~was_trained_on]
-    if len(unseen) == 0:
-        warn(
-            "All rows of X have been trained on before, and new ones will raise more alarms than "
-            "the threshold promises, which these set; call calibrate with rows that are new.",
-            CalibrationWarning,
-        )
-        unseen = normal
+    unseen = normal if was_trained_on.all() else normal[~was_trained_on]
     if len(unseen) <= n_held_out:
         return normal[was_trained_on], unseen
     _, held_out = train_test_split(unseen, test_size=n_held_out, random_state=random_state)

@@ -208,7 +208,12 @@ class Stream(IterableDataset):
         (
             DataLoader(NINE, batch_size=3, collate_fn=lambda rows: torch.stack([rows[0][0]])),
             ValueError,
-            "gives 3 of the 9 rows",
+            "gives 3 rows, and its dataset has 9",
+        ),
+        (
+            DataLoader(NINE, batch_size=3, collate_fn=lambda rows: torch.ones(4, 8, 8)),
+            ValueError,
+            "gives 12 rows, and its dataset has 9",
         ),
         (
             DataLoader(

@@ -34,6 +34,7 @@ from sklearn.utils import Bunch
 
 import skrnd._detector
 from skrnd import CalibrationWarning, SVDRNDDetector
+from skrnd._backend import resolve_precision
 from skrnd._threshold import rows_apart
 from skrnd.base import BaseImageTransformer
 from skrnd.blur import DCTBlur, GaussianBlur, SVDBlur, SVDSharpen
@@ -339,9 +340,28 @@ def test_what_goes_on_sets_no_threshold_by_rows_it_was_trained_on(method, rng, t
     # The rate that 60 rows set varies by .03, and was .3 by rows that were trained on.
     assert np.mean(detector.predict(fresh) == -1) < 0.17
     detector.set_params(contamination=0.1).partial_fit(X)
-    detector.set_params(contamination="auto")
+    # A share of X promises nothing of new rows.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CalibrationWarning)
+        detector.set_params(early_stopping=True).partial_fit(X)
+    detector.set_params(contamination="auto", early_stopping=False)
     with pytest.warns(CalibrationWarning, match="All rows of X have been trained on before"):
         detector.partial_fit(X)
+
+
+def test_what_goes_on_takes_its_rows_for_what_they_were(images, monkeypatch):
+    """Images, though a parameter that says so has been taken away since."""
+    detector = SVDRNDDetector(image_shape=(3, 8, 8), warm_start=True, **QUICK)
+    detector.fit(images.reshape(60, -1))
+    taken = []
+
+    def noted(precision, device, *, plain):
+        taken.append(plain)
+        return resolve_precision(precision, device, plain=plain)
+
+    monkeypatch.setattr(skrnd._detector, "resolve_precision", noted)
+    detector.set_params(image_shape=None).fit(images[::-1].reshape(60, -1))
+    assert taken == [False]
 
 
 def test_rows_of_all_earlier_fits_are_known_again(rng):

@@ -145,6 +145,17 @@ def test_plain_rows_in_two_processes(in_two_processes, tmp_path, rng):
 
 
 @pytest.mark.slow
+def test_a_share_of_the_training_data_counts_no_row_twice(in_two_processes, tmp_path, rng):
+    """Those of 21 rows that two processes train on are the first 20."""
+    np.save(tmp_path / "X.npy", rng.normal(size=(21, 3)) * np.tile([4, 1], 11)[:21, None])
+    done = in_two_processes(FIT.replace("max_epochs=2", "max_epochs=2, contamination=0.25"))
+    assert done.returncode == 0, done.stderr
+    for rank in (0, 1):
+        fit = np.load(tmp_path / f"rank{rank}.npz")
+        np.testing.assert_allclose(fit["offset"], np.quantile(fit["scores"][:20], 0.25), rtol=1e-4)
+
+
+@pytest.mark.slow
 def test_an_interrupted_process_ends_the_others(in_two_processes, tmp_path, rng):
     np.save(tmp_path / "X.npy", rng.normal(size=(400, 3, 16, 16)))
     interrupted = FIT.replace(

@@ -1022,10 +1022,9 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         with own_torch_state():
             blocks = self._inputs.blocks(X, np.arange(X.shape[0]))
             first = next(blocks)
-            # Where values spread too far, scores tell it. A few plain rows may well be alike.
+            # A few plain rows may well be alike.
             if doubt and self._layout is not None:
-                some = first[:LOOKED_AT]
-                doubt_scale(some, least=0.02, most=math.inf, what="its scores are")
+                doubt_scale(first[:LOOKED_AT], what="its scores are")
             return self._novelties(chain([first], blocks), by_target=by_target)
 
     def _novelties(self, blocks: Iterable[torch.Tensor], *, by_target: bool = False) -> np.ndarray:

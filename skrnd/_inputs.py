@@ -98,8 +98,13 @@ def learn_scale(
     return mean, scale
 
 
-def doubt_scale(inputs: torch.Tensor, *, least: float, most: float, what: str) -> None:
-    """Warn where inputs spread as if X had been prepared in another way than in the first fit."""
+def doubt_scale(
+    inputs: torch.Tensor, *, what: str, least: float = 0.02, most: float = math.inf
+) -> None:
+    """Warn where inputs spread as if X had been prepared in another way than in the first fit.
+
+    Where they spread too far, scores tell it.
+    """
     axes = tuple(axis for axis in range(inputs.ndim) if axis != 1)
     spread = float(np.median(inputs.numpy().std(axis=axes, dtype=np.float64)))
     # What is all of one value may be so in any range.

@@ -122,7 +122,7 @@ def validate_rows(
         X = array_of(X)
     refuse_masked(X, "X")
     if getattr(X, "ndim", 2) < 2 and not (isinstance(X, torch.Tensor) or is_unread(X)):
-        _refuse_what_holds_no_rows(np.asarray(X))
+        refuse_what_holds_no_rows(np.asarray(X))
     # Of a frame of nothing else, scikit-learn takes the nanoseconds.
     values = np.asarray(X[:0]) if hasattr(X, "columns") else X
     if isinstance(values, np.ndarray) and values.dtype.kind in "mM":
@@ -169,7 +169,7 @@ def validate_rows(
     return X, layout
 
 
-def _refuse_what_holds_no_rows(X: np.ndarray) -> None:
+def refuse_what_holds_no_rows(X: np.ndarray) -> None:
     """Say what X is if it names files or is a single object.
 
     All else with fewer than two dimensions is left to scikit-learn.
@@ -225,6 +225,10 @@ def _how_to_get(fitted: tuple[int, ...], shape: tuple[int, ...]) -> str:
         return " Pass X[..., 0]."
     if fitted == (*rows, 1):
         return " Pass X[..., None]."
+    if len(fitted) > 1 and rows == (math.prod(fitted),):
+        return f" Pass X.reshape(-1, {', '.join(map(str, fitted))})."
+    if len(fitted) == len(rows) > 1:
+        return " skrnd.datasets.load_images brings pictures to one size and number of channels."
     return ""
 
 
@@ -307,6 +311,8 @@ def _is_minus_one(label: Any) -> bool:
 def doubt_labels(y: Any) -> None:
     """Warn, for `fit`, of two labels of which neither is -1: one of them may mean outliers."""
     labels = np.asarray(as_numpy(y))
+    if labels.dtype.kind == "f":
+        labels = labels[~np.isnan(labels)]
     # Objects of several types cannot be sorted.
     distinct = np.unique(labels.astype(str) if labels.dtype.kind == "O" else labels).tolist()
     if labels.size > len(labels) or len(distinct) != 2:

@@ -185,8 +185,10 @@ def load(path: str | os.PathLike[str]) -> SVDRNDDetector:
         except (OSError, MemoryError):
             raise
         except Exception as error:
+            # Not its repr: that of an error of decoding has all that was to be decoded.
             raise FileFormatError(
-                f"{path} is no whole safetensors file, as save writes it: {error!r}"
+                f"{path} is no whole safetensors file, as save writes it "
+                f"({type(error).__name__}: {error}). What joblib or pickle has written, they read."
             ) from error
     text = metadata.get("skrnd")
     if text is None:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pickle
 import shutil
 import struct
 import subprocess
@@ -183,6 +184,14 @@ def test_without_safetensors(monkeypatch, tmp_path):
     for call in (lambda: save(SVDRNDDetector(), tmp_path / "x"), lambda: load(tmp_path / "x")):
         with pytest.raises(ImportError, match=r"pip install \"skrnd\[io\]\""):
             call()
+
+
+def test_the_file_of_a_pickle_is_told_of_in_a_few_words(tmp_path):
+    path = tmp_path / "detector.pkl"
+    path.write_bytes(pickle.dumps(np.random.default_rng(0).bytes(10**6)))
+    with pytest.raises(FileFormatError, match="joblib or pickle") as caught:
+        load(path)
+    assert len(str(caught.value)) < 400
 
 
 # -- files of others ---------------------------------------------------------------

@@ -122,6 +122,8 @@ def test_other_shapes_are_compared_whole(estimator, make):
         ((1, 8, 9), (20, 8, 9), "X[:, None]"),
         ((8, 9), (20, 8, 9, 1), "X[..., 0]"),
         ((8, 9, 1), (20, 8, 9), "X[..., None]"),
+        ((3, 8, 9), (20, 216), "X.reshape(-1, 3, 8, 9)"),
+        ((8, 9), (20, 72), "X.reshape(-1, 8, 9)"),
     ],
 )
 def test_a_shape_that_is_nearly_right_is_told_how_to_become_it(estimator, fitted, shape, code):
@@ -136,7 +138,14 @@ def test_a_shape_that_is_nearly_right_is_told_how_to_become_it(estimator, fitted
     validate_rows(estimator, eval(code, {"np": np, "X": X}), reset=False)
 
 
-@pytest.mark.parametrize("shape", [(4, 7, 9), (4, 3, 8), (4, 3, 8, 9, 2), (4, 3, 7, 9)])
+@pytest.mark.parametrize("shape", [(4, 3, 7, 9), (4, 1, 8, 9)])
+def test_pictures_of_another_size_are_told_what_resizes_them(estimator, shape):
+    validate_rows(estimator, np.ones((4, 3, 8, 9)), reset=True)
+    with pytest.raises(ValueError, match=r"\(3, 8, 9\)\. skrnd\.datasets\.load_images brings"):
+        validate_rows(estimator, np.ones(shape), reset=False)
+
+
+@pytest.mark.parametrize("shape", [(4, 7, 9), (4, 3, 8), (4, 3, 8, 9, 2), (4, 215)])
 def test_another_shape_is_told_no_way(estimator, shape):
     validate_rows(estimator, np.ones((4, 3, 8, 9)), reset=True)
     with pytest.raises(ValueError, match=r"fitted on rows of shape \(3, 8, 9\)\.$"):
@@ -238,7 +247,10 @@ def test_two_labels_without_minus_one_are_warned_of(y, named):
         doubt_labels(y)
 
 
-@pytest.mark.parametrize("y", [[1] * 4, [0] * 4, [0, 1, 2, 1], [1, -1, 0, 1], [[0, 1]] * 4])
+@pytest.mark.parametrize(
+    "y",
+    [[1] * 4, [0] * 4, [0, 1, 2, 1], [1, -1, 0, 1], [[0, 1]] * 4, [1, np.nan, 1, 1], [np.nan] * 4],
+)
 def test_other_labels_are_not(y):
     doubt_labels(y)
 

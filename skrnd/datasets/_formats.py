@@ -214,9 +214,12 @@ def load_npz(path: Any, *, return_X_y: bool = False) -> Any:
             arrays = {name: file[name] for name in ("X", "y") if name in file}
     except (FileNotFoundError, IsADirectoryError):
         raise
-    # zipfile, numpy and their codecs raise errors of their own.
+    # zipfile, numpy and their codecs raise errors of their own. numpy takes all that it does not
+    # know for pickles, and tells how to load them.
     except Exception as error:
-        raise ValueError(f"{path} is not an .npz file that can be read: {error}") from error
+        raise ValueError(
+            f"{path} is not an .npz file that can be read, or holds pickled objects."
+        ) from error
     if "X" not in arrays:
         raise ValueError(f"{path} has no array named X.")
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
 from .._decorators import validate_params
+from .._warnings import warn
 from ._bunch import PATH, bunch
 
 # Formats of which Pillow knows the endings, and reads no picture; EPS, a program, which
@@ -23,7 +24,7 @@ _NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG"}
 @validate_params(
     {
         "path": PATH,
-        "size": ["array-like"],
+        "size": "no_validation",
         "color": [StrOptions({"rgb", "grey"})],
         "antialias": ["boolean"],
         "return_X_y": ["boolean"],
@@ -81,6 +82,11 @@ def load_image_folder(
         If pictures cannot be read, or are grey and of more than 8 bits, whose range is
         not known; the message names all of them. If `size` is not two positive integers, or
         if pictures lie directly in `path` and in a sub-folder of the same name.
+
+    Warns
+    -----
+    UserWarning
+        If pictures are enlarged.
 
     See Also
     --------
@@ -156,8 +162,8 @@ def _files_below(root: Path) -> Iterator[Path]:
 
 @validate_params(
     {
-        "pictures": ["array-like"],
-        "size": ["array-like"],
+        "pictures": [Iterable, *PATH],
+        "size": "no_validation",
         "color": [StrOptions({"rgb", "grey"})],
         "antialias": ["boolean"],
     },
@@ -175,7 +181,7 @@ def load_images(
 
     Parameters
     ----------
-    pictures : list
+    pictures : iterable
         Files in any format that Pillow reads, except EPS, which is a program, and IPTC, which
         can hold one. Each is a path (str or path-like) or opened in binary mode, as
         ``io.BytesIO(content)`` is. Or images of Pillow's, which are not changed.
@@ -201,6 +207,13 @@ def load_images(
     ValueError
         If pictures cannot be read, or are grey and of more than 8 bits, whose range is
         not known; the message names all of them. If `size` is not two positive integers.
+    TypeError
+        If `pictures` is a single path.
+
+    Warns
+    -----
+    UserWarning
+        If pictures are enlarged.
 
     See Also
     --------
@@ -214,7 +227,12 @@ def load_images(
     >>> X = load_images([io.BytesIO(request.body)], size=(64, 64))  # doctest: +SKIP
     """
     pillow = _pillow("load_images")
-    if len(size) != 2 or not all(isinstance(n, Integral) and n > 0 for n in size):
+    if isinstance(pictures, str | bytes | os.PathLike):
+        raise TypeError(
+            f"pictures must be a list of them; got {pictures!r}. load_image_folder takes a folder."
+        )
+    pictures = list(pictures)
+    if np.shape(size) != (2,) or not all(isinstance(n, Integral) and n > 0 for n in size):
         raise ValueError(f"size must be (height, width), two positive integers; got {size!r}.")
     height, width = size
     mode, n_channels = ("RGB", 3) if color == "rgb" else ("L", 1)
@@ -222,6 +240,7 @@ def load_images(
     resample = resampling.LANCZOS if antialias else resampling.NEAREST
     X = np.empty((len(pictures), n_channels, height, width), dtype=np.uint8)
     unreadable: list[str] = []
+    smaller: list[tuple[int, int]] = []
     for number, (picture, pixels) in enumerate(zip(pictures, X, strict=True)):
         try:
             upright = _upright(pillow, picture).convert(mode)
@@ -230,11 +249,20 @@ def load_images(
             is_path = isinstance(picture, str | os.PathLike)
             unreadable.append(f"{picture if is_path else f'number {number}'} ({error})")
             continue
+        if upright.height < height or upright.width < width:
+            smaller.append((upright.height, upright.width))
         resized = np.asarray(upright.resize((width, height), resample))
         pixels[:] = resized.reshape(height, width, n_channels).transpose(2, 0, 1)
     if unreadable:
         raise ValueError(
             f"{len(unreadable)} of {len(pictures)} pictures cannot be read: {'; '.join(unreadable)}"
+        )
+    if smaller:
+        lowest, narrowest = map(min, zip(*smaller, strict=True))
+        warn(
+            f"{len(smaller)} of {len(pictures)} pictures are smaller than {size=} and have been "
+            "enlarged: they are smoother than the others, which a detector finds novel. Without "
+            f"them, or with a size of at most ({lowest}, {narrowest}), that does not happen."
         )
     return X
 

@@ -11,8 +11,9 @@ from sklearn.utils._param_validation import Interval
 
 from .._decorators import validate_params
 from .._detector import SVDRNDDetector, fitted_detector
-from .._inputs import block_rows
-from .._validation import layout_of
+from .._inputs import Inputs, block_rows, doubt_scale
+from .._threads import own_torch_state
+from .._validation import LOOKED_AT, layout_of
 from ._pictures import array, checked, image_layout
 
 # Side of a window of the novelty map, of the shorter side of the images trained on.
@@ -126,6 +127,11 @@ def novelty_map(
         number of channels or are smaller than a window, or if `window` or `step` is out of
         range.
 
+    Warns
+    -----
+    UserWarning
+        If the values of the images spread far less than in `fit`, as after a division by 255.
+
     See Also
     --------
     judgements : Why an image is novel.
@@ -197,6 +203,10 @@ def novelty_map(
     if step > window:
         raise ValueError(f"{step=} is larger than {window=}.")
 
+    inputs = Inputs(layout, detector.mean_, detector.scale_)
+    with own_torch_state():
+        some = next(inputs.blocks(images, np.arange(min(LOOKED_AT, len(images)))))
+        doubt_scale(some, what="its maps are")
     images = layout.to_nchw(images)
     (rows, of_row), (columns, of_column) = (
         _windows(side, window, step, own) for side, own in zip(sides, trained, strict=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._containers import array_of, as_numpy, check_values, rows_of
 from .._images import ImageLayout, find_layout
+from .._validation import refuse_what_holds_no_rows
 
 
 def array(X: Any) -> Any:
@@ -20,6 +21,8 @@ def array(X: Any) -> Any:
 
 
 def checked(images: Any) -> np.ndarray:
+    if np.ndim(images) < 2:
+        refuse_what_holds_no_rows(np.asarray(images))
     return check_values(images, input_name="images", ensure_2d=False)
 
 

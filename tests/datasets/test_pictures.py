@@ -190,7 +190,7 @@ def test_folders_that_cannot_be_used(tmp_path, rng):
     with pytest.raises(FileNotFoundError, match="no picture"):
         load_image_folder(tmp_path, size=(8, 8))
     save(tmp_path / "a.png", rng.integers(0, 256, (8, 8), dtype=np.uint8))
-    for size in [(8,), (8, 0), (8.0, 8)]:
+    for size in [(8,), (8, 0), (8.0, 8), 8]:
         with pytest.raises(ValueError, match="size must be"):
             load_image_folder(tmp_path, size=size)
     (tmp_path / "b.png").write_bytes(b"no picture")
@@ -207,6 +207,26 @@ def test_files_come_in_the_order_asked_for(tmp_path, rng):
     X = load_images(paths, size=(6, 8))
     np.testing.assert_array_equal(X, pictures.transpose(0, 3, 1, 2))
     assert load_images([], size=(6, 8), color="grey").shape == (0, 1, 6, 8)
+
+
+@pytest.mark.parametrize("made", [str, Path])
+def test_a_single_path_is_no_list(made):
+    with pytest.raises(TypeError, match=r"got .*'photos'.*load_image_folder takes a folder"):
+        load_images(made("photos"), size=(8, 8))
+
+
+def test_pictures_may_be_given_one_by_one(tmp_path, rng):
+    save(tmp_path / "a.png", rng.integers(0, 256, (8, 8), dtype=np.uint8))
+    assert load_images(tmp_path.glob("*.png"), size=(8, 8)).shape == (1, 3, 8, 8)
+
+
+def test_enlarged_pictures_are_warned_of(tmp_path, rng):
+    for number, shape in enumerate([(8, 6), (4, 9), (5, 5), (20, 20)]):
+        save(tmp_path / f"{number}.png", rng.integers(0, 256, shape, dtype=np.uint8))
+    with pytest.warns(UserWarning, match=r"^2 of 4 .* size=\(8, 6\) .* at most \(4, 5\)") as caught:
+        load_image_folder(tmp_path, size=(8, 6))
+    assert caught[0].filename == __file__
+    load_image_folder(tmp_path, size=(4, 5))
 
 
 def test_pictures_come_from_anywhere(tmp_path, rng):

@@ -238,7 +238,14 @@ def test_maps_refuse(detector, shape, options, message):
         novelty_map(detector, np.zeros(shape), **options)
 
 
+def test_maps_of_another_range_are_warned_of(detector, rng):
+    with pytest.warns(UserWarning, match=r"divided by 255, for instance\), its maps are of no use"):
+        novelty_map(detector, rng.normal(size=(2, 20, 20)) / 255)
+
+
 def test_maps_refuse_what_is_no_number(detector):
+    with pytest.raises(ValueError, match=r"names files \('a\.png'\).*load_images"):
+        novelty_map(detector, ["a.png"])
     with pytest.raises(ValueError, match="images contains NaN"):
         novelty_map(detector, np.full((1, 16, 16), np.nan))
     with pytest.raises(ValueError, match=r"'window' parameter .*Got 7\.5"):

@@ -744,7 +744,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         size = block_rows(self.input_shape_)
         blocks = chain.from_iterable(rows.split(size) for rows in judged)
         novelties = np.concatenate(ranks.gather(self._novelties(blocks)))
-        if not np.isfinite(novelties).all():
+        kept_none = not math.isfinite(curves.loss[-1]) and not curves.held_out
+        if kept_none or not np.isfinite(novelties).all():
             raise self._diverged(curves)
         self._set_threshold(novelties)
 
@@ -752,7 +753,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         """Those of the fits so far; NaN where nobody looked at the rows held out."""
         unseen = [math.nan] * len(self.loss_curve_)
         held_out = self.validation_loss_curve_ or []
-        # One that Ctrl-C has ended may have a loss and nothing else.
+        # One that Ctrl-C has ended, or that diverged, may have a loss and nothing else.
         return Curves(self.loss_curve_, [*held_out, *unseen[len(held_out) :]])
 
     def _diverged(self, curves: Curves) -> ValueError:
@@ -772,7 +773,7 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         *,
         goes_on: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the networks are given: rows to train on, and rows held out.
+        """What the networks are given: rows to train on, which are remembered, and rows held out.
 
         X is read before the training alone: what becomes of it meanwhile changes nothing.
         """
@@ -1172,6 +1173,8 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
         >>> float(np.mean(detector.predict(rng.normal(size=(2000, 3))) == -1)) < 0.02
         True
         """
+        # What a fit in another thread replaces.
+        state = self.__dict__
         now, false_alarm_rate = self._snapshot(), float(false_alarm_rate)
         X = now._validated(X)
         novelties = now._novelties_of(X)
@@ -1203,13 +1206,13 @@ class SVDRNDDetector(CallbackSupportMixin, OutlierMixin, DocumentationLinkMixin,
                 CalibrationWarning,
             )
         now._calibrate(compared, held_out, false_alarm_rate)
-        if self._pairs is not now._pairs:
+        # At once: other threads may be scoring.
+        changed = ("_units", "offset_", "calibration_scores_")
+        state.update({name: vars(now)[name] for name in changed})
+        if self.__dict__ is not state:
             raise RuntimeError(
                 "The detector was fitted by another thread meanwhile; calibrate it again."
             )
-        # At once: other threads may be scoring.
-        changed = ("_units", "offset_", "calibration_scores_")
-        self.__dict__.update({name: vars(now)[name] for name in changed})
         return self
 
     def p_values(self, X: Any) -> np.ndarray:

@@ -48,7 +48,7 @@ _FEW_PLACES, _FEW_PRODUCTS = 2**13, 2**23
 # What `_traits` found, as long as the modules live.
 _TRAITS: WeakKeyDictionary[nn.Module, tuple[int, bool]] = WeakKeyDictionary()
 # Values of the inputs, or of their answers, that are kept together for other fits.
-_BLOCK_VALUES = 2**24
+_KEPT_VALUES = 2**24
 
 
 class StandardisedTargets(nn.Module):
@@ -146,7 +146,8 @@ class Curves:
     loss : list of float
         Mean loss of each epoch.
     held_out : list of float
-        Mean error on rows held out after each epoch; empty if nobody looks at that.
+        Mean error on rows held out after each epoch; empty if nobody looks at that, NaN for
+        the epochs of an earlier fit in which nobody did.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -463,13 +464,13 @@ def _targets_of_copies(
     networks, n_outputs = standardised.networks, standardised.mean.shape[1]
     answers = memory.cache(_answers, ignore=["targets"])
     # Of plain rows, the answers take more room than the inputs.
-    block_rows = max(1, _BLOCK_VALUES // max(n_outputs, math.prod(input_shape)))
+    n_kept = max(1, _KEPT_VALUES // max(n_outputs, math.prod(input_shape)))
     wanted = []
     for i, copy in enumerate(copies):
         said = storage.empty((n_rows, n_outputs))
         # Hashed here: joblib writes a description of what it hashes, slow for many arrays.
         weights = joblib.hash({name: w.cpu().numpy() for name, w in networks.weights_of(i).items()})
-        for rows, part in zip(copy.split(block_rows), said.split(block_rows), strict=True):
+        for rows, part in zip(copy.split(n_kept), said.split(n_kept), strict=True):
             part.numpy()[:] = answers(networks, i, rows.numpy(), str(device), weights)
         if is_new:
             standardised.learn(i, said, ranks)

@@ -52,7 +52,8 @@ def run_epochs(
     Returns
     -------
     curves : Curves
-        If the training has diverged, its last loss is not finite.
+        If the training has diverged, its last loss is not finite. What it had learned before
+        is kept if rows were held out, of which the last epoch then has no error.
     was_interrupted : bool
         Whether Ctrl-C has ended the training.
 
@@ -78,7 +79,7 @@ def run_epochs(
             epoch.call_on_fit_task_begin(**told)
             curves.loss.append(run_epoch(trainings))
             # There is no way back, but to an epoch that was kept.
-            if held is None and not math.isfinite(curves.loss[-1]):
+            if not math.isfinite(curves.loss[-1]):
                 break
             per_epoch = (time.monotonic() - start) / (number - n_behind)
             logger.info(

@@ -342,7 +342,7 @@ def _figure(
     y_score: Any,
     pos_label: int,
 ) -> float:
-    """A metric of scikit-learn's, or nan, with a warning, where a class is empty."""
+    """What a metric makes of labels and ranks, or nan, with a warning, where a class is empty."""
     positive, ranks = _ranked(*_labels_and_scores(y_true, y_score), pos_label)
     if positive.any() and not positive.all():
         return float(metric(positive, ranks))

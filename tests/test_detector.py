@@ -435,13 +435,15 @@ def test_calibrating_while_another_thread_fits_is_refused(images, monkeypatch):
 
     def meanwhile(self, X):
         monkeypatch.undo()
-        detector.partial_fit(images)
+        offsets.append(detector.partial_fit(images).offset_)
         return novelties_of(self, X)
 
+    offsets = []
     monkeypatch.setattr(SVDRNDDetector, "_novelties_of", meanwhile)
     with pytest.raises(RuntimeError, match="fitted by another thread meanwhile"):
         detector.calibrate(images)
-    offset = detector.offset_
+    (offset,) = offsets
+    assert detector.offset_ == offset
     assert detector.calibrate(images).offset_ != offset
 
 

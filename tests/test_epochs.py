@@ -320,6 +320,30 @@ def interrupt(trainings):
 def test_a_training_that_diverges_is_an_error(images):
     """At once, for there is no way back."""
     detector = SVDRNDDetector(blur=None, max_epochs=40, learning_rate=1e30)
-    with pytest.raises(ValueError, match=r"diverged: .* epoch [1-3] .*learning_rate=1e\+30"):
-        detector.fit(images)
+    for early_stopping in (False, True):
+        detector.set_params(early_stopping=early_stopping)
+        with pytest.raises(ValueError, match=r"diverged: .* epoch [1-3] .*learning_rate=1e\+30"):
+            detector.fit(images)
     assert not hasattr(detector, "offset_")
+
+
+@pytest.mark.parametrize("n_good", [0, 2])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_loss_without_end_ends_the_training(n_good, early_stopping, images, monkeypatch):
+    """Also where the errors happen to be finite; what was kept before is kept."""
+    run_epoch, losses = skrnd._epochs.run_epoch, []
+
+    def diverges(trainings):
+        losses.append(run_epoch(trainings) if len(losses) < n_good else np.inf)
+        return losses[-1]
+
+    monkeypatch.setattr(skrnd._epochs, "run_epoch", diverges)
+    detector = SVDRNDDetector(max_epochs=9, early_stopping=early_stopping, random_state=0)
+    if early_stopping and n_good:
+        detector.fit(images)
+        assert detector.loss_curve_ == losses
+        assert len(detector.validation_loss_curve_) == n_good
+    else:
+        with pytest.raises(ValueError, match=f"diverged: the loss of epoch {n_good + 1} was inf"):
+            detector.fit(images)
+    assert len(losses) == n_good + 1

@@ -1,12 +1,14 @@
 """Device, precision and seeds."""
 
 import threading
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+import skrnd._backend
 from skrnd._backend import (
     _limits_of_groups,
     convolution_format,
@@ -67,7 +69,7 @@ def test_a_device_by_name_or_as_such(device):
     assert resolve_device(device) == torch.device("cpu")
 
 
-@pytest.mark.parametrize("device", ["tpu", "cuda:99", "meta", ""])
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "hpu", "meta", ""])
 def test_a_device_that_is_not_there(device):
     with pytest.raises(ValueError, match=f"device='{device}'.*use 'auto', 'cpu'"):
         resolve_device(device)
@@ -121,6 +123,13 @@ def test_total_memory(monkeypatch):
         monkeypatch.setattr(kind, "get_device_properties", lambda device, told=properties: told)
     assert total_memory(torch.device("cuda")) == 80
     assert total_memory(torch.device("xpu")) == 70
+
+
+def test_total_memory_is_what_control_groups_leave(monkeypatch):
+    whole = total_memory(CPU)
+    for limits, expected in (([3000, 2000], 2000), ([2**62], whole), ([], whole)):
+        monkeypatch.setattr(skrnd._backend, "_limits_of_groups", lambda *_, own=limits: iter(own))
+        assert total_memory(CPU) == expected
 
 
 @pytest.mark.parametrize(
@@ -259,3 +268,32 @@ def test_cuda_uses_all_digits_and_the_caller_finds_what_was_set(setting):
     finally:
         torch.set_float32_matmul_precision("highest")
         conv.fp32_precision, matmul.fp32_precision = at_first
+
+
+def test_threads_take_turns_to_have_all_digits_of_cuda():
+    """Or the first to end would take them from the second."""
+    matmul, begun, seen = torch.backends.cuda.matmul, threading.Event(), []
+
+    def first():
+        with whole_float32(torch.device("cuda")):
+            begun.set()
+            time.sleep(0.1)
+
+    def second():
+        begun.wait()
+        with whole_float32(torch.device("cuda")):
+            time.sleep(0.2)
+            seen.append(matmul.fp32_precision)
+
+    at_first = matmul.fp32_precision
+    matmul.fp32_precision = "tf32"
+    try:
+        threads = [threading.Thread(target=one) for one in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert seen == ["ieee"]
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.fp32_precision = at_first

@@ -242,7 +242,7 @@ def test_unread_arrays_of_a_bad_shape_are_refused(unread, estimator, shape):
         )
 
 
-@pytest.mark.parametrize("mode", ["1", "P"])
+@pytest.mark.parametrize("mode", ["1", "P", "PA"])
 def test_pil_images_of_no_brightness_are_refused(estimator, mode):
     image = pytest.importorskip("PIL.Image").new("RGB", (8, 8))
     with pytest.raises(ValueError, match=rf"PIL images of mode {mode},.*convert\('RGB'\)"):

@@ -249,6 +249,13 @@ def test_what_makes_no_copies_of_any_image(k, blur, geometry, error, match):
 
 
 @pytest.mark.parametrize(
+    "others", [GaussianBlur(2.0), SVDSharpen(0.5), FunctionTransformer(), "gaussian"]
+)
+def test_a_strength_in_pixels_goes_with_blurs_that_take_no_other(others):
+    check_choice(1.5, ["gaussian", others], None)
+
+
+@pytest.mark.parametrize(
     ("k", "blur", "match"),
     [
         (3, GaussianBlur(), r"k=3 has no effect on blur=GaussianBlur\(\).*blur__sigma"),
@@ -290,6 +297,35 @@ def test_copies_that_are_the_images_are_warned_of(n_changed, images):
         copy_of(FunctionTransformer(same), images)
     # There is nothing to change here.
     copy_of(FunctionTransformer(same), np.zeros_like(images))
+
+
+@pytest.mark.parametrize("row", [0, 19])
+def test_one_image_that_changes_is_enough_in_whichever_block_it_is(row, images):
+    def without_one(X):
+        is_this = (images[row] == X).all(axis=(1, 2, 3), keepdims=True)
+        return np.where(is_this, 0, X)
+
+    with config_context(working_memory=0.1):
+        copy = copy_of(FunctionTransformer(without_one), images)
+    np.testing.assert_array_equal(copy[row], np.zeros_like(copy[row]))
+
+
+def test_blank_images_at_the_end_hide_no_copies_that_are_the_images(images):
+    images[14:] = 0
+    with (
+        config_context(working_memory=0.1),
+        pytest.warns(UserWarning, match="leaves the images as"),
+    ):
+        copy_of(FunctionTransformer(), images)
+
+
+def test_copies_are_arrays_whatever_transformers_are_set_to_return(images):
+    """As pandas has no frames of images, its output is that of plain rows alone."""
+    in_frames = FunctionTransformer(flip).set_output(transform="pandas")
+    for blur, output in ((in_frames, "default"), (FunctionTransformer(flip), "pandas")):
+        with config_context(transform_output=output):
+            (made,), _, _ = make_blurs("auto", blur, None, images, images)
+            np.testing.assert_array_equal(copy_of(made, images), flip(images))
 
 
 def test_an_error_tells_which_transformer_raised_it(images):

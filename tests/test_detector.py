@@ -372,6 +372,29 @@ def test_rows_of_all_earlier_fits_are_known_again(rng):
         detector.calibrate(first)
 
 
+def test_what_sets_the_scale_of_scores_is_not_looked_at_again(images):
+    """By a fit that goes on, as the targets are there and mean what they did."""
+    detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(images)
+    expected = copy.deepcopy(detector).partial_fit(images[::-1]).score_samples(images)
+    detector.set_params(network=flat_network, n_estimators=3, k=99, blur="dct", geometry=Rotate())
+    detector.partial_fit(images[::-1])
+    np.testing.assert_array_equal(detector.score_samples(images), expected)
+    assert detector.n_estimators_ == 1
+    loaded = pickle.loads(pickle.dumps(detector))
+    np.testing.assert_array_equal(loaded.score_samples(images), expected)
+
+
+def test_a_fit_that_begins_anew_forgets_the_one_before(rng):
+    first, second = rng.normal(size=(2, 60, 4))
+    detector = SVDRNDDetector(n_estimators=1, max_epochs=2, random_state=0).fit(first)
+    expected = clone(detector).fit(second)
+    assert detector.fit(second).loss_curve_ == expected.loss_curve_
+    # Also which rows it was trained on.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CalibrationWarning)
+        detector.calibrate(first)
+
+
 def test_without_a_fit_before_both_begin_one(images):
     expected = SVDRNDDetector(max_epochs=2, random_state=0).fit(images).score_samples(images)
     first = SVDRNDDetector(max_epochs=2, random_state=0).partial_fit(images)
@@ -586,6 +609,17 @@ def test_memory_keeps_what_the_candidates_of_a_search_share(images, tmp_path):
     assert kept(k=5, network=flat_network) == 7
 
 
+def test_memory_tells_targets_from_those_of_another_seed(images, tmp_path):
+    """Of the same rows, as all are trained on where `contamination` is a number."""
+    params = {"blur": None, "contamination": 0.1, "max_epochs": 1}
+    for seed in (0, 1, 0):
+        detector = SVDRNDDetector(random_state=seed, **params)
+        expected = clone(detector).fit(images).score_samples(images)
+        detector.set_params(memory=str(tmp_path)).fit(images)
+        np.testing.assert_array_equal(detector.score_samples(images), expected)
+    assert len(list(tmp_path.rglob("output.pkl"))) == 2
+
+
 @pytest.mark.slow
 def test_blurred_copies_cure_the_blindness_to_smooth_images(load_images):
     """The whole idea: plain RND calls SVHN more normal than CIFAR-10, SVD-RND does not."""
@@ -763,6 +797,16 @@ def test_p_values_agree_with_the_threshold(calibrated):
     assert (detector.p_values(X + 100) == 1 / 1000).all()
 
 
+def test_most_rows_of_another_kind_are_more_than_half(calibrated):
+    detector, draw = calibrated
+    detector.calibrate(draw(999))
+    X = draw(200)
+    normal, novel = X[detector.predict(X) == 1][:50], draw(51) + 100
+    copy.deepcopy(detector).calibrate(np.concatenate([normal, novel[:50]]))
+    with pytest.warns(CalibrationWarning, match="51 of 101 rows, which are to be normal"):
+        copy.deepcopy(detector).calibrate(np.concatenate([normal, novel]))
+
+
 def test_rows_that_were_trained_on_set_no_threshold_unnoticed(images):
     detector = SVDRNDDetector(**QUICK).fit(images)
     with pytest.warns(CalibrationWarning, match=r"54 of 60 rows were trained on.*rate=0\.05"):
@@ -773,6 +817,15 @@ def test_rows_that_were_trained_on_set_no_threshold_unnoticed(images):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         detector.calibrate(np.concatenate([new, images[:15]]))
+
+
+@pytest.mark.filterwarnings("error::skrnd.CalibrationWarning")
+def test_a_quarter_of_the_rows_may_have_been_trained_on(images):
+    detector = SVDRNDDetector(contamination=0.1, **QUICK).fit(images)
+    new = images + 1e-3
+    detector.calibrate(np.concatenate([new, images[:20]]))
+    with pytest.raises(CalibrationWarning, match="21 of 81 rows were trained on"):
+        detector.calibrate(np.concatenate([new, images[:21]]))
 
 
 @pytest.mark.parametrize(("blur", "n_rows"), [("svd", 30), ("two-sided", 20)])
@@ -1663,6 +1716,12 @@ def test_the_number_of_epochs_goes_with_the_number_of_images(n_rows, n_epochs, r
         blur=None, network=flat_network, batch_size=1000, contamination=0.1, random_state=0
     )
     assert len(detector.fit(X).loss_curve_) == n_epochs
+
+
+def test_all_rows_may_be_one_batch_however_it_is_said(images):
+    expected = SVDRNDDetector(batch_size=54 * 3, **QUICK).fit(images).score_samples(images)
+    detector = SVDRNDDetector(batch_size=10**12, **QUICK).fit(images)
+    np.testing.assert_array_equal(detector.score_samples(images), expected)
 
 
 def test_small_integers_of_numpy(images):

@@ -87,6 +87,14 @@ def test_targets_are_standardised():
     assert targets.scale[1, 2] == 1
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e5 / 3])
+def test_an_output_that_never_moves_is_not_blown_up_by_its_rounding(value):
+    """The mean of many .1 is not .1."""
+    targets = StandardisedTargets(independent([nn.Identity()]), 1, 1)
+    targets.learn(0, torch.full((1000, 1), value), Ranks())
+    assert targets.scale.item() == 1
+
+
 def test_every_copy_has_its_own_target(pieces):
     """A linear predictor's loss is that of least squares on the mixed copies."""
     _, targets, copies = pieces
@@ -202,6 +210,19 @@ def test_any_number_of_steps_is_a_schedule(n_steps, pieces):
     assert max(rates) <= 0.1
     assert n_steps < 5 or max(rates) > 0.08
     assert training._optimiser.param_groups[0]["lr"] < 1e-4
+
+
+def test_the_loss_is_the_mean_over_rows_however_they_are_batched(pieces):
+    """Of a predictor that hardly moves; the batches are of 4, 3 and 3 rows."""
+    predictor, targets, copies = pieces
+    some = [copy[:5] for copy in copies]
+    training = prepare(predictor, targets, some, batch_size=4, learning_rate=1e-9)
+    loss = run_epoch([training])
+    pair = training.pair(all_judge=False)
+    with torch.no_grad():
+        said = torch.cat([pair.targets(copy, 2)[:, i] for i, copy in enumerate(some)])
+        expected = (pair.predictor(torch.cat(some)) - said).square().mean()
+    assert loss == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_the_loss_falls(pieces):
@@ -491,15 +512,17 @@ def test_answers_have_all_digits_of_float32(monkeypatch):
     assert torch.equal(answer(network, torch.ones(3, 5), CPU, nn.Linear(1, 1)), torch.ones(3, 5))
 
 
-def test_a_step_has_batch_size_rows_of_all_processes_together(pieces):
+@pytest.mark.parametrize(("n_processes", "batch_size", "own"), [(2, 10, 5), (4, 3, 2)])
+def test_a_step_has_batch_size_rows_of_all_processes_together(n_processes, batch_size, own, pieces):
+    """But two of each at least."""
     predictor, targets, copies = pieces
     ranks = Ranks()
-    ranks.size = 2
-    ranks.gather = lambda value: [value, value]
+    ranks.size = n_processes
+    ranks.gather = lambda value: [value] * n_processes
     ranks.synchronised = lambda module: module
     n_rows = sum(map(len, copies))
-    training = prepare(predictor, targets, copies, batch_size=10, ranks=ranks)
-    assert training.n_steps == math.ceil(n_rows / 5)
+    training = prepare(predictor, targets, copies, batch_size=batch_size, ranks=ranks)
+    assert training.n_steps == math.ceil(n_rows / own)
 
 
 def test_one_thread_at_a_time_goes_through_a_network_that_remembers(two_threads):

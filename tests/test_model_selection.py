@@ -177,6 +177,17 @@ def test_one_probe_is_a_list_of_one(rng):
             ProbeScorer(probes)(Roughness(), X)
 
 
+def test_probes_stay_as_they_are(rng):
+    """As estimators that are passed do: what is fitted, and told of containers, is a copy."""
+    probe = SVDBlur(2, image_shape=(12, 12))
+    before = dict(vars(probe))
+    flat = pd.DataFrame(rng.normal(size=(50, 144))).rename(columns=str)
+    detector = mock.Mock(spec=["score_samples"], score_samples=lambda X: np.asarray(X)[:, 0])
+    for probes in (probe, [probe]):
+        ProbeScorer(probes)(detector, flat)
+        assert vars(probe) == before
+
+
 def test_scores_of_datasets_and_loaders(rng):
     X = torch.from_numpy(rng.normal(size=(60, 8, 8)))
     detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(X)

@@ -325,6 +325,18 @@ class Nothing(nn.Flatten):
         return super().forward(x)[:, :0]
 
 
+class Roots(nn.Module):
+    """Takes no negative values."""
+
+    def forward(self, x):
+        return x.sqrt()
+
+
+def test_a_network_need_not_take_the_values_that_it_is_tried_with():
+    predictor, _ = build(lambda shape: nn.Sequential(Roots(), linear(shape)), (3, 8, 8))
+    assert predictor(torch.ones(2, 3, 8, 8)).isfinite().all()
+
+
 SHARED = linear((3, 8, 8))
 
 
@@ -454,9 +466,10 @@ def test_what_is_reentrant():
     )
     assert is_reentrant(ours)
     assert is_reentrant(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
-    hooked = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    hooked[1].register_forward_hook(lambda module, args, out: None)
-    assert not is_reentrant(hooked)
+    for register in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
+        hooked = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        register(hooked[1], lambda module, *given: None)
+        assert not is_reentrant(hooked)
 
     class Remembers(nn.Module):
         pass

@@ -76,6 +76,27 @@ def test_threads_are_made_once(monkeypatch, two_threads):
     assert changes == []
 
 
+def test_threads_outlast_what_fails(monkeypatch, two_threads):
+    def fail():
+        raise ZeroDivisionError
+
+    side_by_side([int] * 2, CPU)
+    changes = []
+    monkeypatch.setattr(torch, "set_num_threads", changes.append)
+    for _ in range(5):
+        with pytest.raises(ZeroDivisionError):
+            side_by_side([fail] * 2, CPU)
+    assert changes == []
+
+
+def test_threads_are_those_that_have_the_share_of_the_call(two_threads):
+    """Of as many threads, small operations ask for one of torch's, and others for more."""
+    torch.set_num_threads(4)
+    for _ in range(2):
+        assert side_by_side([torch.get_num_threads] * 2, CPU) == [2, 2]
+        assert side_by_side([torch.get_num_threads] * 2, CPU, small=True) == [1, 1]
+
+
 @pytest.fixture
 def no_threads_yet(monkeypatch):
     monkeypatch.setattr(_threads.shared, "idle_pools", {})
@@ -174,6 +195,21 @@ def test_what_fails_stops_the_others(two_threads, fails_first):
     assert stopped == [True] or (fails_first and stopped == [])
     # Nor does it keep the threads from what comes next.
     assert side_by_side([lambda: 1, lambda: 2], CPU) == [1, 2]
+
+
+def test_what_has_not_begun_when_one_fails_never_does(two_threads):
+    begun = []
+
+    def fail():
+        raise KeyboardInterrupt
+
+    def work():
+        begun.append(1)
+        time.sleep(0.1)
+
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side([fail, *[work] * 50], CPU)
+    assert len(begun) < 25
 
 
 @contextmanager

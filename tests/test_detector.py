@@ -251,9 +251,11 @@ def test_architecture_is_kept_when_parameters_are_changed_after_fit(images):
 
 def test_a_device_that_is_gone_is_replaced_on_loading(images):
     detector = SVDRNDDetector(**QUICK).fit(images).set_params(device="cuda:77")
+    expected = detector.score_samples(images)
+    detector.device_ = "cuda:77"
     loaded = pickle.loads(pickle.dumps(detector))
     assert loaded.device_ == "cpu"
-    np.testing.assert_array_equal(loaded.score_samples(images), detector.score_samples(images))
+    np.testing.assert_array_equal(loaded.score_samples(images), expected)
 
 
 # -- what the method does ----------------------------------------------------
@@ -431,7 +433,12 @@ def test_copies_that_are_no_copies_are_warned_of_in_the_callers_line(images):
 
 def test_learning_from_values_of_another_range_is_warned_of(images):
     detector = SVDRNDDetector(max_epochs=1, random_state=0).fit(images)
-    detector.partial_fit(2 * images)
+    # Not for less than ten times.
+    for factor in (1 / 9, 9):
+        copy.deepcopy(detector).partial_fit(factor * images)
+    for factor in (1 / 11, 11):
+        with pytest.warns(UserWarning, match=r"The values of X spread .* times as far"):
+            copy.deepcopy(detector).partial_fit(factor * images)
     with pytest.warns(UserWarning, match=r"spread 0\.004 times as far as those of the") as caught:
         detector.partial_fit(images / 250)
     assert caught[0].filename == __file__
@@ -949,6 +956,19 @@ def test_layouts_and_containers_give_the_same_model(convert, images):
     np.testing.assert_allclose(SVDRNDDetector(**QUICK).fit(X).score_samples(X), expected, rtol=1e-5)
 
 
+def test_few_features_are_no_doubtful_images(rng):
+    """Nor do plain rows that are alike mean that they were prepared in another way."""
+    X = rng.normal(size=(60, 63))
+    detector = SVDRNDDetector(k=4, n_estimators=1, **QUICK).fit(X)
+    detector.predict(X[:5] / 1000)
+
+
+def test_what_is_held_out_has_no_part_in_the_scale():
+    detector = SVDRNDDetector(validation_fraction=0.5, n_estimators=1, **QUICK)
+    detector.fit(np.array([[0.0, 0.0], [1.0, 1.0]]))
+    assert detector.mean_.tolist() in ([0.0, 0.0], [1.0, 1.0])
+
+
 @pytest.mark.parametrize("params", [{"k": 4}, {"geometry": Rotate()}])
 def test_what_has_no_effect_on_plain_rows_is_warned_of(params, images):
     rows = images.reshape(60, -1)
@@ -998,6 +1018,9 @@ def test_rows_that_are_more_than_once_in_X_are_warned_of(shape, rng, recwarn):
     # Some may be alike by nature.
     recwarn.clear()
     detector.fit(np.concatenate([X, X[: len(X) // 20]]))
+    # Nor does a share of X promise anything of new rows.
+    detector.set_params(contamination=0.1, early_stopping=True)
+    detector.fit(np.concatenate([X, X[: len(X) // 3]]))
     assert not [one for one in recwarn if "equal to rows" in str(one.message)]
 
 

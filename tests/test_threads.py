@@ -275,7 +275,12 @@ def test_no_wait_for_others_is_without_a_limit(two_threads, monkeypatch):
 
 
 def test_own_state_holds_inside_and_the_callers_comes_back():
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
+    with (
+        torch.no_grad(),
+        torch.inference_mode(),
+        torch.autocast("cpu", torch.bfloat16),
+        torch.device("meta"),
+    ):
         with own_torch_state():
             weight = torch.ones(2, 2, requires_grad=True)
             product = weight @ weight

@@ -306,9 +306,12 @@ def _names_in(code: CodeType) -> set[str]:
 
 
 def _is_installed(made: FunctionType | type) -> bool:
-    """Whether a function or a class is of Python or of a package, and not of a user's script."""
+    """Whether a function or a class is of Python or of a package, and not of a user's script.
+
+    Ours are, wherever they are imported from.
+    """
     file = getattr(sys.modules.get(made.__module__), "__file__", None)
     folders = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
-    return made.__module__ == "builtins" or (
+    return made.__module__.partition(".")[0] in ("builtins", "skrnd") or (
         file is not None and any(Path(file).is_relative_to(folder) for folder in folders)
     )

@@ -269,7 +269,11 @@ def test_functions_are_told_apart_by_what_they_take_from_around_them(monkeypatch
 
 
 def test_what_is_installed_is_told_by_what_it_is(monkeypatch):
-    """Its constants may be caches, which say nothing of what it does."""
+    """Its constants may be caches, which say nothing of what it does.
+
+    So is what is ours, though these tests take it from a checkout.
+    """
+    assert identity_of({"blur": SVDBlur(3)})["blur"].startswith("skrnd.blur.SVDBlur({")
     installed = [torch.nn.functional.interpolate, threading.Event()]
     words = [identity_of({"network": one}) for one in installed]
     monkeypatch.setattr(torch.nn.functional, "has_torch_function_unary", "another")

@@ -258,11 +258,11 @@ def load_images(
             f"{len(unreadable)} of {len(pictures)} pictures cannot be read: {'; '.join(unreadable)}"
         )
     if smaller:
-        lowest, narrowest = map(min, zip(*smaller, strict=True))
+        enough = tuple(map(min, zip((height, width), *smaller, strict=True)))
         warn(
             f"{len(smaller)} of {len(pictures)} pictures are smaller than {size=} and have been "
-            "enlarged: they are smoother than the others, which a detector finds novel. Without "
-            f"them, or with a size of at most ({lowest}, {narrowest}), that does not happen."
+            "enlarged: they are smoother than pictures that have not, which a detector finds "
+            f"novel. None is with size={enough}."
         )
     return X
 

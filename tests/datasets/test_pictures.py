@@ -223,10 +223,15 @@ def test_pictures_may_be_given_one_by_one(tmp_path, rng):
 def test_enlarged_pictures_are_warned_of(tmp_path, rng):
     for number, shape in enumerate([(8, 6), (4, 9), (5, 5), (20, 20)]):
         save(tmp_path / f"{number}.png", rng.integers(0, 256, shape, dtype=np.uint8))
-    with pytest.warns(UserWarning, match=r"^2 of 4 .* size=\(8, 6\) .* at most \(4, 5\)") as caught:
+    with pytest.warns(
+        UserWarning, match=r"^2 of 4 .* size=\(8, 6\) .* with size=\(4, 5\)"
+    ) as caught:
         load_image_folder(tmp_path, size=(8, 6))
     assert caught[0].filename == __file__
     load_image_folder(tmp_path, size=(4, 5))
+    # What is higher than asked for asks for no more.
+    with pytest.warns(UserWarning, match=r"^1 of 1 .* with size=\(8, 20\)"):
+        load_images([tmp_path / "3.png"], size=(8, 30))
 
 
 def test_pictures_come_from_anywhere(tmp_path, rng):

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._containers import as_numpy
 from ._detector import SVDRNDDetector
+from ._validation import unchanged_on_error
 
 try:
     from pyod.models.base import BaseDetector
@@ -130,17 +131,18 @@ class PyODDetector(BaseDetector):
                 "contamination must be a number of Python or a thresholder of pythresh, got "
                 f"{self.contamination!r}."
             )
-        self._set_n_classes(None)
-        detector = SVDRNDDetector() if self.detector is None else clone(self.detector)
-        if is_number:
-            detector.set_params(contamination=self.contamination)
-        self.detector_ = detector.fit(X)
-        self.decision_scores_ = self.decision_function(X)
-        self._process_decision_scores()
-        if is_number:
-            # PyOD's own is the same up to rounding, which both ways of labelling must share.
-            self.threshold_ = -detector.offset_
-            self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
+        with unchanged_on_error(self):
+            self._set_n_classes(None)
+            detector = SVDRNDDetector() if self.detector is None else clone(self.detector)
+            if is_number:
+                detector.set_params(contamination=self.contamination)
+            self.detector_ = detector.fit(X)
+            self.decision_scores_ = self.decision_function(X)
+            self._process_decision_scores()
+            if is_number:
+                # PyOD's own is the same up to rounding, which both ways of labelling must share.
+                self.threshold_ = -detector.offset_
+                self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -155,6 +156,18 @@ def test_thresholder(data):
     assert fitted.threshold_ == mean
     np.testing.assert_array_equal(fitted.labels_, fitted.decision_scores_ > mean)
     np.testing.assert_array_equal(fitted.predict(X_new), fitted.decision_function(X_new) > mean)
+
+
+def test_a_fit_that_fails_late_leaves_what_was_there(data, monkeypatch):
+    X, X_new, _, _ = data
+    fitted = PyODDetector(make_detector(), contamination=AboveTheMean()).fit(X)
+    threshold, scores = fitted.threshold_, fitted.decision_function(X_new)
+    monkeypatch.setattr(AboveTheMean, "fit", mock.Mock(side_effect=ZeroDivisionError))
+    with pytest.raises(ZeroDivisionError):
+        fitted.fit(2 * X[:30])
+    assert fitted.threshold_ == threshold
+    assert len(fitted.decision_scores_) == len(X)
+    np.testing.assert_array_equal(fitted.decision_function(X_new), scores)
 
 
 def test_images(rng):

@@ -194,12 +194,13 @@ def novelty_map(
             f"images have {n_channels} channels; the detector was fitted on {n_trained}. "
             "A single image is images[None]."
         )
-    window = max(2, round(_WINDOW * min(trained))) if window is None else window
+    # The integers of numpy may be too short for places in an image.
+    window = max(2, round(_WINDOW * min(trained))) if window is None else int(window)
     if window > min(trained):
         raise ValueError(f"{window=} is larger than the images trained on, {min(trained)}.")
     if min(sides) < window:
         raise ValueError(f"images of {sides[0]} x {sides[1]} pixels are smaller than {window=}.")
-    step = window // 2 if step is None else step
+    step = window // 2 if step is None else int(step)
     if step > window:
         raise ValueError(f"{step=} is larger than {window=}.")
 

@@ -238,6 +238,13 @@ def test_maps_refuse(detector, shape, options, message):
         novelty_map(detector, np.zeros(shape), **options)
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.uint64])
+def test_integers_of_numpy_are_as_good_as_pythons(detector, kind, rng):
+    image = rng.normal(size=(1, 16, 200))
+    maps = novelty_map(detector, image, window=kind(6), step=kind(6))
+    np.testing.assert_array_equal(maps, novelty_map(detector, image, window=6, step=6))
+
+
 def test_maps_of_another_range_are_warned_of(detector, rng):
     with pytest.warns(UserWarning, match=r"divided by 255, for instance\), its maps are of no use"):
         novelty_map(detector, rng.normal(size=(2, 20, 20)) / 255)
